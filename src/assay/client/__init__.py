@@ -1,0 +1,1 @@
+"""On the user's machine: verify, policy, proxy, run, explain."""

@@ -1,0 +1,1 @@
+"""The server: admission, ledger, blobs, signer, upstream, web."""

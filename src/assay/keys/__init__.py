@@ -1,0 +1,1 @@
+"""Where private keys live, and the ceremonies that use them."""

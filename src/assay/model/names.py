@@ -1,0 +1,30 @@
+"""Project names. A ``ProjectName`` is proof that the text was normalised (PEP 503) and is legal (PEP 508)."""
+
+import re
+from typing import NewType
+
+from assay.model.errors import InvalidName
+
+ProjectName = NewType("ProjectName", str)
+
+MAX_NAME_CHARS = 100
+_LEGAL = re.compile(r"\A[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+_RUNS = re.compile(r"[-_.]+")
+_CONFUSABLE = str.maketrans({"l": "1", "i": "1", "o": "0"})
+
+
+def parse_project_name(text: str) -> ProjectName:
+    """Normalise ``text`` as PEP 503 says. Raises InvalidName unless it is a legal name (PEP 508, at most 100 characters)."""
+    if len(text) > MAX_NAME_CHARS or not _LEGAL.match(text):
+        raise InvalidName(
+            "not a legal project name",
+            subject=repr(text[:MAX_NAME_CHARS]),
+            expected="ASCII letters, digits, '.', '_', '-', starting and ending with a letter or digit",
+            next_step="rename the project (PEP 508)",
+        )
+    return ProjectName(_RUNS.sub("-", text).lower())
+
+
+def confusable_skeleton(name: ProjectName) -> str:
+    """Two names with the same skeleton look alike: separators dropped, ``l``/``i`` as ``1``, ``o`` as ``0``."""
+    return name.replace("-", "").translate(_CONFUSABLE)

@@ -1,0 +1,1 @@
+"""OpenPGP and PEP 740 verification. Pure."""

@@ -1,0 +1,69 @@
+"""The trust layout: role names, target paths, lifetimes. One home for every name that TUF metadata may contain.
+
+One target path has one hash, for ever. Delegations of ``targets`` are searched in the order of ``SEARCH_ORDER``; seals
+(``seal-N``) stand between ``takedown`` and ``claimed``. Source: docs/adr/0001-trust-layout.md.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NewType
+
+from assay.model.distributions import Distribution
+from assay.model.names import ProjectName
+
+TargetPath = NewType("TargetPath", str)
+
+ROOT, TIMESTAMP, SNAPSHOT, TARGETS = "root", "timestamp", "snapshot", "targets"
+TAKEDOWN, CLAIMED, CLAIMED_NEW, BINS = "takedown", "claimed", "claimed-new", "bins"
+SEARCH_ORDER = (TAKEDOWN, "seal", CLAIMED, CLAIMED_NEW, BINS)
+BIN_PREFIX = "bin"
+
+OFFLINE_ROLES = (ROOT, TARGETS, BINS)
+ONLINE_ROLES = (TIMESTAMP, SNAPSHOT, BIN_PREFIX)
+"""Key names of the index's online keys; ``bin`` signs every ``bin-<hex>``."""
+
+BINNED_PATHS = ["packages/*/*/*", "simple/*/index.json"]
+
+SPEC_VERSION = "1.0.34"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a signature of each role is valid. An online role is signed again when half of it is gone."""
+
+    root: timedelta = timedelta(days=365)
+    targets: timedelta = timedelta(days=90)
+    bins: timedelta = timedelta(days=90)
+    bin: timedelta = timedelta(days=30)
+    snapshot: timedelta = timedelta(days=1)
+    timestamp: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLimits:
+    """Largest accepted size of each role's file in bytes; the defaults are those of stock clients (python-tuf 7)."""
+
+    root: int = 512_000
+    timestamp: int = 16_384
+    snapshot: int = 2_000_000
+    targets: int = 5_000_000
+
+    def for_role(self, role: str) -> int:
+        """The cap for ``role``; every delegated role has the cap of ``targets``."""
+        return {ROOT: self.root, TIMESTAMP: self.timestamp, SNAPSHOT: self.snapshot}.get(role, self.targets)
+
+
+def file_target(distribution: Distribution) -> TargetPath:
+    """``packages/<project>/<version>/<filename>``."""
+    return TargetPath(f"packages/{distribution.project}/{distribution.version}/{distribution.filename}")
+
+
+def page_target(project: ProjectName) -> TargetPath:
+    """``simple/<project>/index.json``."""
+    return TargetPath(f"simple/{project}/index.json")
+
+
+def hashed_path(path: TargetPath, sha256: str) -> str:
+    """Where a consistent snapshot keeps a target: ``<folder>/<sha256>.<name>`` (TUF 1.0.34 section 6.2)."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{sha256}.{name}" if folder else f"{sha256}.{name}"

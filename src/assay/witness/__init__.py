@@ -1,0 +1,1 @@
+"""The second pair of eyes, on somebody else's machine."""
