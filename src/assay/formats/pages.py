@@ -1,0 +1,168 @@
+"""A project's page: the types, and the one function that writes the page's bytes (PEP 691, 700, 714, 592).
+
+``render_page_json`` is canonical: equal pages are equal bytes, so a page's hash can be signed. Keys that begin with
+an underscore are Assay's own (PEP 691 reserves them for the server).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import orjson
+from packaging.version import Version
+
+from assay.model.digests import Sha256, parse_sha256
+from assay.model.distributions import parse_distribution
+from assay.model.errors import AssayError, VerificationFailed
+from assay.model.names import ProjectName, parse_project_name
+
+API_VERSION: Final = "1.4"
+MAX_PAGE_BYTES: Final = 32_000_000
+
+Origin = Literal["upload", "upstream"]
+Status = Literal["active", "archived", "quarantined", "deprecated"]
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """One file of a page. ``url`` is relative to the page; ``size`` in bytes; ``upload_time`` in UTC.
+
+    ``yanked``: None, or the reason (may be empty). ``core_metadata``: hash of the METADATA sidecar, None where there is
+    none. ``upstream_url``: where the upstream serves the file, for projects that are pulled through.
+    ``has_signature``: an ``.asc`` lies beside the file. ``provenance``: relative URL of the PEP 740 provenance object.
+    """
+
+    filename: str
+    url: str
+    sha256: Sha256
+    size: int
+    upload_time: datetime
+    requires_python: str | None = None
+    yanked: str | None = None
+    core_metadata: Sha256 | None = None
+    upstream_url: str | None = None
+    has_signature: bool = False
+    provenance: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPage:
+    """A whole page. ``files`` are ordered by version, then filename; filenames are unique."""
+
+    project: ProjectName
+    origin: Origin
+    files: tuple[PageFile, ...]
+    status: Status = "active"
+    status_reason: str | None = None
+
+    def file(self, filename: str) -> PageFile | None:
+        """The entry of ``filename``, or None."""
+        return next((file for file in self.files if file.filename == filename), None)
+
+    def with_file(self, file: PageFile) -> "ProjectPage":
+        """This page with ``file`` added, or put in the place of the entry with the same filename."""
+        others = tuple(other for other in self.files if other.filename != file.filename)
+        return replace(self, files=sort_files(self.project, (*others, file)))
+
+    def without_file(self, filename: str) -> "ProjectPage":
+        """This page without ``filename``."""
+        return replace(self, files=tuple(file for file in self.files if file.filename != filename))
+
+
+def sort_files(project: ProjectName, files: tuple[PageFile, ...]) -> tuple[PageFile, ...]:
+    """``files`` in page order: by version (PEP 440), then filename."""
+    return tuple(sorted(files, key=lambda file: (Version(version_of(project, file)), file.filename)))
+
+
+def version_of(project: ProjectName, file: PageFile) -> str:
+    """The version that ``file``'s name says, in canonical form."""
+    return parse_distribution(file.filename, project).version
+
+
+def versions_of(page: ProjectPage) -> list[str]:
+    """The page's versions, oldest first, each once (PEP 700)."""
+    return list(dict.fromkeys(version_of(page.project, file) for file in page.files))
+
+
+def file_url(project: ProjectName, version: str, filename: str) -> str:
+    """A file's URL relative to its project's page."""
+    return f"../../packages/{project}/{version}/{filename}"
+
+
+def format_time(moment: datetime) -> str:
+    """``moment`` as PEP 700 wants it, in UTC with microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def render_page_json(page: ProjectPage) -> bytes:
+    """The page's canonical bytes: PEP 691 JSON with sorted keys."""
+    meta: dict[str, Any] = {"api-version": API_VERSION, "_assay": {"origin": page.origin}}
+    document: dict[str, Any] = {
+        "meta": meta,
+        "name": page.project,
+        "versions": versions_of(page),
+        "files": [_render_file(file) for file in page.files],
+    }
+    if page.status != "active":
+        document["project-status"] = {"status": page.status} | (
+            {"reason": page.status_reason} if page.status_reason else {}
+        )
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _render_file(file: PageFile) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "url": file.url,
+        "hashes": {"sha256": file.sha256},
+        "size": file.size,
+        "upload-time": format_time(file.upload_time),
+        "yanked": (file.yanked or True) if file.yanked is not None else False,
+        "core-metadata": {"sha256": file.core_metadata} if file.core_metadata else False,
+    }
+    if file.requires_python is not None:
+        entry["requires-python"] = file.requires_python
+    if file.upstream_url is not None:
+        entry["_upstream-url"] = file.upstream_url
+    if file.has_signature:
+        entry["gpg-sig"] = True
+    if file.provenance is not None:
+        entry["provenance"] = file.provenance
+    return entry
+
+
+def parse_page_json(data: bytes) -> ProjectPage:
+    """Read bytes that ``render_page_json`` wrote. Raises VerificationFailed for anything else."""
+    try:
+        document = orjson.loads(data)
+        project = parse_project_name(document["name"])
+        status = document.get("project-status", {})
+        return ProjectPage(
+            project=project,
+            origin=document["meta"]["_assay"]["origin"],
+            files=tuple(_parse_file(entry) for entry in document["files"]),
+            status=status.get("status", "active"),
+            status_reason=status.get("reason"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, AssayError) as error:
+        raise VerificationFailed(
+            "this page was not written by an Assay index", rule="page-format", found=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _parse_file(entry: dict[str, Any]) -> PageFile:
+    yanked = entry["yanked"]
+    sidecar = entry["core-metadata"]
+    return PageFile(
+        filename=entry["filename"],
+        url=entry["url"],
+        sha256=parse_sha256(entry["hashes"]["sha256"]),
+        size=int(entry["size"]),
+        upload_time=datetime.fromisoformat(entry["upload-time"]),
+        requires_python=entry.get("requires-python"),
+        yanked=None if yanked is False else "" if yanked is True else str(yanked),
+        core_metadata=parse_sha256(sidecar["sha256"]) if sidecar else None,
+        upstream_url=entry.get("_upstream-url"),
+        has_signature=entry.get("gpg-sig", False),
+        provenance=entry.get("provenance"),
+    )
