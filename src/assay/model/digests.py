@@ -15,7 +15,9 @@ def parse_sha256(text: str) -> Sha256:
     """Accept 64 hex digits in either case. Raises CallerError for anything else."""
     lowered = text.lower()
     if not _HEX64.match(lowered):
-        raise CallerError("not a SHA-256 digest", rule="invalid-digest", found=repr(text[:80]), expected="64 hex digits")
+        raise CallerError(
+            "not a SHA-256 digest", rule="invalid-digest", found=repr(text[:80]), expected="64 hex digits"
+        )
     return Sha256(lowered)
 
 

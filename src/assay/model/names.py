@@ -14,7 +14,7 @@ _CONFUSABLE = str.maketrans({"l": "1", "i": "1", "o": "0"})
 
 
 def parse_project_name(text: str) -> ProjectName:
-    """Normalise ``text`` as PEP 503 says. Raises InvalidName unless it is a legal name (PEP 508, at most 100 characters)."""
+    """Normalise ``text`` as PEP 503 says. Raises InvalidName unless legal (PEP 508, at most 100 characters)."""
     if len(text) > MAX_NAME_CHARS or not _LEGAL.match(text):
         raise InvalidName(
             "not a legal project name",

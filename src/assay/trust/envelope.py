@@ -1,0 +1,68 @@
+"""Signed metadata files: reading them with nothing trusted yet, and writing them.
+
+``Envelope`` says only that the bytes are well-formed metadata of the expected type; whether anybody we trust signed it
+is decided by ``trust.verify``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+from securesystemslib.signer import Signature, Signer
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+
+from assay.model.errors import VerificationFailed
+from assay.trust import canonical
+
+T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
+
+MAX_SIGNATURES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[T]):
+    """One metadata file. ``payload`` is the canonical JSON that signatures are over; ``data`` the file's bytes."""
+
+    signed: T
+    payload: bytes
+    signatures: dict[str, Signature]
+    data: bytes
+
+
+def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
+    """Read a metadata file of ``kind``. Raises VerificationFailed naming ``role`` when it is not one."""
+    try:
+        document = orjson.loads(data)
+        signed, listed = document["signed"], document["signatures"]
+        if signed["_type"] != kind.type:
+            raise ValueError(f"type is {signed['_type']!r}, expected {kind.type!r}")
+        if len(listed) > MAX_SIGNATURES:
+            raise ValueError(f"{len(listed)} signatures, at most {MAX_SIGNATURES} are read")
+        payload = canonical.encode(signed)
+        signatures: dict[str, Signature] = {}
+        for entry in listed:
+            signature = Signature.from_dict(entry)
+            if signature.keyid in signatures:
+                raise ValueError(f"two signatures of key {signature.keyid}")
+            signatures[signature.keyid] = signature
+        return Envelope(kind.from_dict(signed), payload, signatures, data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VerificationFailed(
+            "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def sign_envelope(signed: Root | Timestamp | Snapshot | Targets, signers: Sequence[Signer]) -> bytes:
+    """The file of ``signed`` with one signature of each signer."""
+    document = signed.to_dict()
+    payload = canonical.encode(document)
+    return assemble(document, [signer.sign(payload) for signer in signers])
+
+
+def assemble(document: dict[str, Any], signatures: Sequence[Signature]) -> bytes:
+    """A metadata file from a role's dictionary and signatures over its canonical form."""
+    return orjson.dumps(
+        {"signatures": [signature.to_dict() for signature in signatures], "signed": document},
+        option=orjson.OPT_SORT_KEYS,
+    )
