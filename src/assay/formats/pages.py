@@ -44,6 +44,10 @@ class PageFile:
     has_signature: bool = False
     provenance: str | None = None
 
+    def yank(self, reason: str | None) -> "PageFile":
+        """This entry yanked with ``reason``, or not yanked (None). PEP 592."""
+        return replace(self, yanked=reason)
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectPage:
@@ -59,10 +63,10 @@ class ProjectPage:
         """The entry of ``filename``, or None."""
         return next((file for file in self.files if file.filename == filename), None)
 
-    def with_file(self, file: PageFile) -> "ProjectPage":
-        """This page with ``file`` added, or put in the place of the entry with the same filename."""
-        others = tuple(other for other in self.files if other.filename != file.filename)
-        return replace(self, files=sort_files(self.project, (*others, file)))
+    def with_files(self, files: tuple[PageFile, ...]) -> "ProjectPage":
+        """This page with ``files`` added, each in the place of an entry with the same filename."""
+        merged = {file.filename: file for file in (*self.files, *files)}
+        return replace(self, files=sort_files(self.project, tuple(merged.values())))
 
     def without_file(self, filename: str) -> "ProjectPage":
         """This page without ``filename``."""
@@ -146,7 +150,9 @@ def parse_page_json(data: bytes) -> ProjectPage:
         )
     except (ValueError, KeyError, TypeError, AttributeError, AssayError) as error:
         raise VerificationFailed(
-            "this page was not written by an Assay index", rule="page-format", found=f"{type(error).__name__}: {error}"
+            "this page was not written by an Assay index",
+            rule="page-format",
+            found=f"{type(error).__name__}: {error}",
         ) from error
 
 

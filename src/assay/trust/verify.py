@@ -108,7 +108,7 @@ class TrustedMetadata:
         return self.snapshot is not None and self.snapshot.version == wanted
 
     def update_targets(self, data: bytes, role: str, delegator: str) -> Targets:
-        """Take ``targets`` (delegator ``root``) or a role delegated by ``delegator``, as listed in the snapshot (5.6)."""
+        """Take ``targets`` (delegator ``root``) or a role of ``delegator``'s, as the snapshot lists it (5.6)."""
         meta = self.role_meta(role)
         self._require_single_delegator(role, delegator)
         _require_hashes(meta, data, role)
@@ -128,6 +128,10 @@ class TrustedMetadata:
         if role in self._roles:
             self._require_single_delegator(role, delegator)
         return self._roles.get(role)
+
+    def require(self, role: str) -> Targets:
+        """The trusted role, which must be loaded."""
+        return self._roles[role]
 
     def role_meta(self, role: str) -> MetaFile:
         """What the current snapshot says of ``role``'s file. Raises when it is not listed or freshness is gone."""

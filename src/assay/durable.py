@@ -1,0 +1,103 @@
+"""Files that survive a crash whole or not at all: written aside, synced, renamed, and their folder synced.
+
+The one place of the house that writes files which somebody trusts later.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from assay.model.errors import StorageUnavailable
+
+SYNC_THREADS = 8
+_TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Put ``data`` at ``path``, replacing what was there. Durable on return; raises StorageUnavailable."""
+    write_files({path: data}, mode=mode)
+
+
+def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
+    """Put every file in its place; durable on return. All are synced, at the same time, before the first is renamed."""
+    with _storage_errors():
+        staged = {path: _stage(path, data, mode) for path, data in files.items()}
+        if len(staged) == 1:
+            sync(*staged.values())
+        else:
+            with ThreadPoolExecutor(SYNC_THREADS) as pool:
+                list(pool.map(sync, staged.values()))
+        for path, temporary in staged.items():
+            temporary.replace(path)
+        sync(*{path.parent for path in files})
+
+
+def link_file(source: Path, path: Path) -> None:
+    """Make ``path`` another name of ``source``'s bytes, replacing what was there. Durable on return."""
+    with _storage_errors():
+        temporary = _temporary(path)
+        temporary.hardlink_to(source)
+        temporary.replace(path)
+        sync(path.parent)
+
+
+def move_file(source: Path, path: Path, *, mode: int = 0o444) -> None:
+    """Move ``source`` (same file system) to ``path``, replacing what was there. Durable on return."""
+    with _storage_errors():
+        make_folder(path.parent)
+        source.chmod(mode)
+        sync(source)
+        source.replace(path)
+        sync(path.parent)
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """Make a folder and the missing ones above it, durably."""
+    with _storage_errors():
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=mode, exist_ok=True)
+            sync(folder.parent)
+
+
+def sync(*paths: Path) -> None:
+    """fsync files or folders."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a crash left half-written below ``folder``."""
+    for leftover in folder.rglob(f"{_TEMPORARY_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            leftover.unlink()
+
+
+def _stage(path: Path, data: bytes, mode: int) -> Path:
+    make_folder(path.parent)
+    temporary = _temporary(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    return temporary
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(
+            f"cannot write: {error.strerror}", subject=error.filename, next_step="check free space and permissions"
+        ) from error

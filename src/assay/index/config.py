@@ -1,0 +1,155 @@
+"""The data folder of an index and its configuration: one frozen value, loaded once, unknown keys refused."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from assay import durable
+from assay.keys.local import KeyFolder
+from assay.model.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """``[upstream]``: ``url`` of a simple API (None: nothing is pulled through); ``max_age_s``: when to ask again."""
+
+    url: str | None = None
+    max_age_s: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class NamesConfig:
+    """``[names]``: ``private`` globs of project names that never go upstream."""
+
+    private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """``[limits]``: bytes of one file, seconds until an upload must be published."""
+
+    max_file_bytes: int = 2_000_000_000
+    publish_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrustConfig:
+    """``[trust]``: 2**``bin_bits`` bins; ``timestamp_hours`` is how long timestamp and snapshot are valid."""
+
+    bin_bits: int = 8
+    timestamp_hours: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """``config.toml`` of a data folder."""
+
+    upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    names: NamesConfig = field(default_factory=NamesConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+
+    @property
+    def timestamp_lifetime(self) -> timedelta:
+        """How long timestamp and snapshot are valid."""
+        return timedelta(hours=self.trust.timestamp_hours)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """The paths of an index's data folder (docs/architecture.md)."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration."""
+        return self.root / "config.toml"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The SQLite ledger, in a folder of its own because SQLite puts files beside it."""
+        return self.root / "ledger" / "ledger.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Files by sha256."""
+        return self.root / "blobs"
+
+    @property
+    def published(self) -> Path:
+        """What readers may fetch."""
+        return self.root / "published"
+
+    @property
+    def incoming(self) -> Path:
+        """Uploads under way."""
+        return self.root / "incoming"
+
+    @property
+    def keys(self) -> KeyFolder:
+        """Private keys: the signer's alone."""
+        return KeyFolder(self.root / "keys")
+
+    @property
+    def socket(self) -> Path:
+        """Where the signer listens for nudges."""
+        return self.root / "run" / "signer.sock"
+
+    def make(self) -> None:
+        """Create the folders that are missing."""
+        for folder in (self.ledger_file.parent, self.blobs, self.published, self.incoming, self.socket.parent):
+            durable.make_folder(folder)
+
+
+def load_config(path: Path) -> IndexConfig:
+    """Read ``config.toml``; a missing file is the defaults. Raises OperatorError naming the key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return IndexConfig()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OperatorError(f"not TOML: {error}", subject=str(path), rule="config") from error
+    sections = {f.name: f.default_factory for f in fields(IndexConfig)}
+    unknown = set(document) - set(sections)
+    if unknown:
+        raise _bad_key(path, min(unknown), "known sections", ", ".join(sections))
+    parsed = {
+        name: _section(path, name, type(IndexConfig().__getattribute__(name)), document[name]) for name in document
+    }
+    return IndexConfig(**parsed)
+
+
+S = TypeVar("S")
+
+
+def _section(path: Path, name: str, kind: type[S], table: Any) -> S:
+    if not isinstance(table, dict):
+        raise _bad_key(path, name, "a table", type(table).__name__)
+    known = {f.name: f.type for f in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise _bad_key(path, f"{name}.{key}", "one of", ", ".join(known))
+        values[key] = tuple(value) if isinstance(value, list) else value
+        if not _fits(values[key], str(known[key])):
+            raise _bad_key(path, f"{name}.{key}", str(known[key]), repr(value))
+    return kind(**values)
+
+
+def _fits(value: object, annotation: str) -> bool:
+    if "tuple" in annotation:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if "float" in annotation:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if "int" in annotation:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, str)
+
+
+def _bad_key(path: Path, key: str, expected: str, found: str) -> OperatorError:
+    return OperatorError(
+        "this key is not understood", subject=f"{path}: {key}", rule="config", expected=expected, found=found
+    )

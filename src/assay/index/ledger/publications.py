@@ -1,0 +1,220 @@
+"""Files, proposals, intents and the head: the part of the ledger that web and signer share.
+
+Every function runs inside a transaction of the caller's. An intent is a row of ``publications`` that is not done; the
+head moves by compare-and-swap and never back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from assay.index.ledger.schema import files, head, outbox, publications
+from assay.index.proposals import Proposal, PublishFiles, decode_proposal, encode_proposal
+from assay.model.digests import Sha256
+from assay.model.errors import AlreadyExists, Fenced, SignerRefused
+from assay.model.names import ProjectName
+from assay.trust.layout import file_target
+
+MAX_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file as the ledger knows it; ``size`` in bytes. ``state``: pending, published or refused."""
+
+    path: str
+    project: ProjectName
+    version: str
+    filename: str
+    sha256: Sha256
+    size: int
+    core_metadata: Sha256 | None
+    upstream_url: str | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One proposal and its place in line."""
+
+    seq: int
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A publication that was promised: its ``number``, its ``time``, which bins it renews, what it publishes."""
+
+    number: int
+    time: datetime
+    renewals: Sequence[str]
+    rows: Sequence[OutboxRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest publication that counts. ``pages`` maps projects to the sha256 of the page it moved last."""
+
+    publication: int
+    epoch: int
+    timestamp: bytes | None
+    pages: Mapping[str, str]
+
+
+# --- proposing ------------------------------------------------------------------------------------------------
+
+
+def propose(connection: Connection, proposal: Proposal) -> int:
+    """Put ``proposal`` in the outbox, and its files in the ledger as pending; returns its number in line.
+
+    Raises AlreadyExists when a filename of it is taken by other bytes. A file refused before may be proposed again.
+    """
+    if isinstance(proposal, PublishFiles):
+        for file in proposal.files:
+            distribution, entry = file.distribution, file.entry
+            old = find_file(connection, proposal.project, entry.filename)
+            if old is not None and old.state != "refused":
+                raise AlreadyExists(
+                    "this filename already exists with other bytes" if old.sha256 != entry.sha256 else "already exists",
+                    subject=entry.filename,
+                    expected=f"sha256 {old.sha256}",
+                    found=f"sha256 {entry.sha256}",
+                    next_step="release a new version: one name has one hash, for ever",
+                )
+            values = {
+                "path": file_target(distribution),
+                "project": proposal.project,
+                "version": distribution.version,
+                "filename": entry.filename,
+                "sha256": entry.sha256,
+                "size": entry.size,
+                "core_metadata": entry.core_metadata,
+                "upstream_url": entry.upstream_url,
+                "upload_time": entry.upload_time,
+                "state": "pending",
+            }
+            if old is None:
+                connection.execute(insert(files).values(**values))
+            else:
+                connection.execute(update(files).where(files.c.path == old.path).values(**values))
+    row = {"project": proposal.project, "proposal": encode_proposal(proposal), "state": "pending"}
+    done = connection.execute(insert(outbox).values(**row))
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+def find_file(connection: Connection, project: ProjectName, filename: str) -> FileRow | None:
+    """The ledger's row of a filename, or None."""
+    where = (files.c.project == project, files.c.filename == filename)
+    columns = [files.c[name] for name in FileRow.__dataclass_fields__]
+    row = connection.execute(select(*columns).where(*where)).first()
+    return FileRow(*row) if row else None
+
+
+def outbox_state(connection: Connection, seq: int) -> tuple[str, str | None]:
+    """``(state, reason)`` of a proposal."""
+    row = connection.execute(select(outbox.c.state, outbox.c.reason).where(outbox.c.seq == seq)).one()
+    return row.state, row.reason
+
+
+# --- publishing -----------------------------------------------------------------------------------------------
+
+
+def read_head(connection: Connection) -> Head:
+    """The head row."""
+    row = connection.execute(select(head.c.publication, head.c.epoch, head.c.timestamp, head.c.pages)).one()
+    return Head(row.publication, row.epoch, row.timestamp, row.pages)
+
+
+def last_time(connection: Connection) -> datetime:
+    """When the publication that counts was made; the beginning of time before the first."""
+    current = select(publications.c.time).join(head, head.c.publication == publications.c.number)
+    return connection.scalar(current) or datetime.min.replace(tzinfo=UTC)
+
+
+def take_epoch(connection: Connection) -> int:
+    """Become the signer: every earlier epoch is fenced off from here on."""
+    epoch = read_head(connection).epoch + 1
+    connection.execute(update(head).values(epoch=epoch))
+    return epoch
+
+
+def open_intent(connection: Connection) -> Intent | None:
+    """The intent that was committed and not finished, or None."""
+    row = connection.execute(select(publications).where(publications.c.done.is_(False))).mappings().first()
+    if row is None:
+        return None
+    return Intent(row["number"], row["time"], row["renewals"], _rows_of(connection, row["number"]))
+
+
+def has_pending(connection: Connection) -> bool:
+    """Whether anything waits in the outbox."""
+    return bool(connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == "pending")))
+
+
+def commit_intent(connection: Connection, epoch: int, now: datetime, renewals: Sequence[str]) -> Intent:
+    """Promise the next publication: everything pending, at most ``MAX_BATCH`` proposals, and ``renewals``."""
+    current = read_head(connection)
+    _require_epoch(current, epoch)
+    number = current.publication + 1
+    waiting = select(outbox.c.seq).where(outbox.c.state == "pending").order_by(outbox.c.seq).limit(MAX_BATCH)
+    seqs = list(connection.scalars(waiting))
+    connection.execute(update(outbox).where(outbox.c.seq.in_(seqs)).values(publication=number))
+    values = {"number": number, "time": now, "epoch": epoch, "renewals": list(renewals), "done": False}
+    connection.execute(insert(publications).values(**values))
+    return Intent(number, now, renewals, _rows_of(connection, number))
+
+
+def _rows_of(connection: Connection, number: int) -> list[OutboxRow]:
+    """The readable proposals of a publication; one that cannot be read is refused, not waited for."""
+    mine = select(outbox.c.seq, outbox.c.proposal).where(outbox.c.publication == number, outbox.c.state == "pending")
+    rows = []
+    for seq, document in connection.execute(mine.order_by(outbox.c.seq)).all():
+        try:
+            rows.append(OutboxRow(seq, decode_proposal(document)))
+        except SignerRefused as error:
+            refuse(connection, seq, str(error))
+    return rows
+
+
+def refuse(connection: Connection, seq: int, reason: str) -> None:
+    """Take a proposal out of line for good, with the ``reason`` that its uploader will read."""
+    proposal = connection.scalar(select(outbox.c.proposal).where(outbox.c.seq == seq))
+    connection.execute(update(outbox).where(outbox.c.seq == seq).values(state="refused", reason=reason[:1000]))
+    names = [row["filename"] for row in (proposal or {}).get("files", ())]
+    mine = (files.c.filename.in_(names), files.c.state == "pending")
+    connection.execute(update(files).where(*mine).values(state="refused"))
+
+
+def move_head(connection: Connection, intent: Intent, epoch: int, timestamp: bytes, pages: Mapping[str, str]) -> None:
+    """Make ``intent`` the publication that counts: compare-and-swap, fenced by ``epoch``. Raises Fenced."""
+    current = read_head(connection)
+    _require_epoch(current, epoch)
+    if current.publication != intent.number - 1:
+        raise Fenced("the head moved meanwhile", expected=str(intent.number - 1), found=str(current.publication))
+    values: dict[str, Any] = {"publication": intent.number, "timestamp": timestamp, "pages": dict(pages)}
+    connection.execute(update(head).values(**values))
+    connection.execute(update(publications).where(publications.c.number == intent.number).values(done=True))
+    connection.execute(
+        update(outbox)
+        .where(outbox.c.publication == intent.number, outbox.c.state == "pending")
+        .values(state="published")
+    )
+    for row in intent.rows:
+        if isinstance(row.proposal, PublishFiles):
+            paths = [file_target(file.distribution) for file in row.proposal.files]
+            for start in range(0, len(paths), 500):
+                mine = (files.c.path.in_(paths[start : start + 500]), files.c.state == "pending")
+                connection.execute(update(files).where(*mine).values(state="published"))
+
+
+def _require_epoch(current: Head, epoch: int) -> None:
+    if current.epoch != epoch:
+        raise Fenced(
+            "another signer took over",
+            expected=f"epoch {epoch}",
+            found=f"epoch {current.epoch}",
+            next_step="run one signer only; this one stops",
+        )

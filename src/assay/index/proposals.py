@@ -1,0 +1,106 @@
+"""What the signer is asked to publish, as it lies in the outbox: typed, and JSON on disk.
+
+A proposal is a claim by a process that HTTP can reach. It says everything the page and the target will say, so that the
+signer can check it against the bytes and against what it signed before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from assay.formats.pages import Origin, PageFile, file_url, format_time
+from assay.model.digests import parse_sha256
+from assay.model.distributions import Distribution, parse_distribution
+from assay.model.errors import AssayError, SignerRefused
+from assay.model.names import ProjectName, parse_project_name
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedFile:
+    """A file to vouch for. ``custom`` goes into its target: who vouches, and on whose authority."""
+
+    distribution: Distribution
+    entry: PageFile
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFiles:
+    """Add ``files`` to the project's page. ``origin`` must be the page's own; an empty page may be created."""
+
+    project: ProjectName
+    origin: Origin
+    files: tuple[ProposedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Yank:
+    """Mark a file as yanked with ``reason``, or as not yanked any more (None). PEP 592."""
+
+    project: ProjectName
+    filename: str
+    reason: str | None
+
+
+Proposal = PublishFiles | Yank
+
+
+def encode_proposal(proposal: Proposal) -> dict[str, Any]:
+    """``proposal`` as JSON for the outbox."""
+    if isinstance(proposal, Yank):
+        return {"kind": "yank", "project": proposal.project, "filename": proposal.filename, "reason": proposal.reason}
+    return {
+        "kind": "files",
+        "project": proposal.project,
+        "origin": proposal.origin,
+        "files": [_encode_file(file) for file in proposal.files],
+    }
+
+
+def _encode_file(file: ProposedFile) -> dict[str, Any]:
+    entry = file.entry
+    return {
+        "filename": entry.filename,
+        "sha256": entry.sha256,
+        "size": entry.size,
+        "upload_time": format_time(entry.upload_time),
+        "requires_python": entry.requires_python,
+        "yanked": entry.yanked,
+        "core_metadata": entry.core_metadata,
+        "upstream_url": entry.upstream_url,
+        "custom": dict(file.custom),
+    }
+
+
+def decode_proposal(document: Mapping[str, Any]) -> Proposal:
+    """The inverse of ``encode_proposal``. Raises SignerRefused for a row that is none."""
+    try:
+        project = parse_project_name(document["project"])
+        if document["kind"] == "yank":
+            return Yank(project, document["filename"], document["reason"])
+        if document["kind"] != "files" or document["origin"] not in ("upload", "upstream"):
+            raise ValueError(f"unknown kind or origin: {document['kind']!r}")
+        return PublishFiles(project, document["origin"], tuple(_decode_file(project, row) for row in document["files"]))
+    except (KeyError, TypeError, ValueError, AssayError) as error:
+        raise SignerRefused(
+            "the outbox holds a row that Assay did not write",
+            rule="outbox-row",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _decode_file(project: ProjectName, row: Mapping[str, Any]) -> ProposedFile:
+    distribution = parse_distribution(row["filename"], project)
+    entry = PageFile(
+        filename=distribution.filename,
+        url=file_url(project, distribution.version, distribution.filename),
+        sha256=parse_sha256(row["sha256"]),
+        size=int(row["size"]),
+        upload_time=datetime.fromisoformat(row["upload_time"]),
+        requires_python=row["requires_python"],
+        yanked=row["yanked"],
+        core_metadata=parse_sha256(row["core_metadata"]) if row["core_metadata"] else None,
+        upstream_url=row["upstream_url"],
+    )
+    return ProposedFile(distribution, entry, row["custom"])

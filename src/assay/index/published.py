@@ -1,0 +1,47 @@
+"""Everything a reader may fetch without asking a process: metadata and pages, as static files.
+
+Names are those of the URLs: ``tuf/<version>.<role>.json``, ``tuf/timestamp.json``,
+``simple/<project>/<sha256>.index.json`` and the pointer ``simple/<project>/index.json``. A versioned or hashed name never
+changes once the head lists it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from assay import durable
+from assay.trust.layout import TIMESTAMP
+
+
+def metadata_name(role: str, version: int | None) -> str:
+    """``tuf/<version>.<role>.json``; the timestamp has no version in its name."""
+    return f"tuf/{quote(role, safe='')}.json" if version is None else f"tuf/{version}.{quote(role, safe='')}.json"
+
+
+TIMESTAMP_NAME = metadata_name(TIMESTAMP, None)
+
+
+class PublishedStore:
+    """A folder of published files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """Where ``name`` is, or would be."""
+        return self.root / name
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of ``name``, or None."""
+        try:
+            return self.path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files under their names. Durable on return."""
+        durable.write_files({self.path(name): data for name, data in files.items()})
+
+    def point(self, name: str, target: str) -> None:
+        """Make ``name`` another name of ``target``. Durable on return."""
+        durable.link_file(self.path(target), self.path(name))

@@ -1,0 +1,42 @@
+"""The online keys: one for timestamp, one for snapshot, one for all bins. Only the signer's process opens them."""
+
+from dataclasses import dataclass
+
+from securesystemslib.signer import Key, Signer
+from tuf.api.metadata import Root, Targets
+
+from assay.keys.custody import key_file_uri, open_signer
+from assay.keys.local import KeyFolder
+from assay.keys.passphrase import SecretsProvider
+from assay.model.errors import KeyUnavailable
+from assay.trust.layout import BIN_PREFIX, SNAPSHOT, TIMESTAMP
+from assay.trust.plan import succinct_roles
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineKeys:
+    """The signers of the online roles."""
+
+    timestamp: Signer
+    snapshot: Signer
+    bin: Signer
+
+
+def open_online_keys(
+    folder: KeyFolder, root: Root, bins: Targets, secrets: SecretsProvider, *, encrypted: bool
+) -> OnlineKeys:
+    """Open the key of each online role, as ``root`` and ``bins`` name them. Raises KeyUnavailable."""
+
+    def opened(role: str, keys: dict[str, Key], keyids: list[str]) -> Signer:
+        if len(keyids) != 1:
+            raise KeyUnavailable(
+                "the index holds exactly one key of an online role", subject=role, found=str(len(keyids))
+            )
+        return open_signer(key_file_uri(folder.path(role), encrypted=encrypted), keys[keyids[0]], secrets)
+
+    delegations = bins.delegations
+    return OnlineKeys(
+        timestamp=opened(TIMESTAMP, root.keys, root.roles[TIMESTAMP].keyids),
+        snapshot=opened(SNAPSHOT, root.keys, root.roles[SNAPSHOT].keyids),
+        bin=opened(BIN_PREFIX, delegations.keys if delegations else {}, succinct_roles(bins).keyids),
+    )

@@ -1,0 +1,115 @@
+"""What was published last, verified: the signer's only truth about the past.
+
+It is read back from the published files with the same verifying core the clients use, as of the time it was published.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from tuf.api.metadata import Snapshot, SuccinctRoles, Targets, Timestamp
+
+from assay.formats.pages import ProjectPage, parse_page_json
+from assay.index.published import TIMESTAMP_NAME, PublishedStore, metadata_name
+from assay.model.digests import sha256_of
+from assay.model.errors import SignerRefused, VerificationFailed
+from assay.model.names import ProjectName
+from assay.trust.envelope import parse_envelope
+from assay.trust.layout import BINS, ROOT, TARGETS, hashed_path, page_target
+from assay.trust.plan import succinct_roles
+from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, load_role, lookup, refresh
+from assay.trust.verify import TrustedMetadata
+
+
+def newest_root(published: PublishedStore) -> bytes:
+    """The root with the highest version that lies in the store. Raises SignerRefused when there is none."""
+    data = published.read(metadata_name(ROOT, 1))
+    if data is None:
+        raise SignerRefused("this data folder has no root", subject=ROOT, rule="no-root")
+    version = 1
+    while (newer := published.read(metadata_name(ROOT, version + 1))) is not None:
+        data, version = newer, version + 1
+    return data
+
+
+class PublishedState:
+    """The publication that counts, as verified metadata; before the first one ``timestamp`` is None."""
+
+    def __init__(self, published: PublishedStore, root: bytes, trusted: TrustedMetadata) -> None:
+        self._published = published
+        self.root = root
+        self.trusted = trusted
+
+    @classmethod
+    def read(cls, published: PublishedStore, at: datetime) -> "PublishedState":
+        """Read the published files back, as of ``at``, the time of that publication."""
+        root = newest_root(published)
+        state = cls(published, root, TrustedMetadata(root, now=at))
+        if published.read(TIMESTAMP_NAME) is not None:
+            drive(refresh(state.trusted), state._answer)
+        return state
+
+    @property
+    def timestamp(self) -> Timestamp | None:
+        """The published timestamp."""
+        return self.trusted.timestamp
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The published snapshot."""
+        return self.trusted.snapshot
+
+    def bin(self, role: str) -> Targets | None:
+        """The published version of a bin; None before the first publication."""
+        if self.timestamp is None:
+            return None
+        drive(load_role(self.trusted, BINS, TARGETS), self._answer)
+        drive(load_role(self.trusted, role, BINS), self._answer)
+        return self.trusted.require(role)
+
+    def succinct(self) -> SuccinctRoles:
+        """The delegation to the bins: the published one, or that of the ceremony before the first publication."""
+        if self.timestamp is None:
+            return succinct_roles(ceremony_role(self._published, BINS))
+        drive(load_role(self.trusted, BINS, TARGETS), self._answer)
+        return succinct_roles(self.trusted.require(BINS))
+
+    def page(self, project: ProjectName) -> ProjectPage | None:
+        """The published page of ``project``, checked against its target; None where none is published."""
+        if self.timestamp is None:
+            return None
+        path = page_target(project)
+        target = drive(lookup(self.trusted, path), self._answer)
+        if target is None:
+            return None
+        data = self._published.read(hashed_path(path, target.sha256))
+        if data is None or sha256_of(data) != target.sha256:
+            raise VerificationFailed(
+                "the published page is not the one that was signed",
+                subject=path,
+                rule="page-hash",
+                expected=target.sha256,
+                found=sha256_of(data) if data is not None else "no file",
+                next_step="restore the file from a backup or a mirror; nothing is signed for this project until then",
+            )
+        return parse_page_json(data)
+
+    def _answer(self, request: Request) -> Answer:
+        return answer_from(self._published, {}, request)
+
+
+def ceremony_role(published: PublishedStore, role: str) -> Targets:
+    """Version 1 of an offline role as its ceremony left it; verified when it is published."""
+    data = published.read(metadata_name(role, 1))
+    if data is None:
+        raise SignerRefused("the ceremony left no such role", subject=role, rule="no-offline-role")
+    return parse_envelope(data, Targets, role).signed
+
+
+def answer_from(published: PublishedStore, staged: Mapping[str, bytes], request: Request) -> Answer:
+    """Answer a client's request from ``staged`` files first, then from the store, as a client without local files."""
+    match request:
+        case Fetch(role, version):
+            name = metadata_name(role, version)
+            return staged[name] if name in staged else published.read(name)
+        case Load() | Keep():
+            return None

@@ -1,0 +1,60 @@
+"""The ceremony of one machine: what ``assay serve`` holds when its data folder is empty.
+
+All keys are made here, which protects against a broken mirror, cache or database, not against somebody who takes this
+machine while ``offline/`` is still on it. ``offline/`` is meant to be moved away; the index runs without it until the
+offline roles expire. For keys that never meet on one machine see docs/ceremony.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from securesystemslib.signer import Key
+from tuf.api.metadata import Root, Targets
+
+from assay.keys.files import Scheme, create_key_file, load_key_file
+from assay.trust.envelope import sign_envelope
+from assay.trust.layout import (
+    BIN_PREFIX,
+    BINS,
+    OFFLINE_ROLES,
+    ONLINE_ROLES,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    Lifetimes,
+)
+from assay.trust.plan import plan_bins, plan_root, plan_targets
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFolder:
+    """Where a data folder keeps its key files: ``online/`` for the signer, ``offline/`` until it is moved away."""
+
+    root: Path
+
+    def path(self, role: str) -> Path:
+        """The key file of ``role``."""
+        return self.root / ("offline" if role in OFFLINE_ROLES else "online") / f"{role}.pem"
+
+
+def hold_local_ceremony(
+    keys: KeyFolder, passphrase: bytes | None, now: datetime, bit_length: int, lifetimes: Lifetimes
+) -> Mapping[str, bytes]:
+    """Make one Ed25519 key for each role and sign version 1 of the offline roles.
+
+    Returns role -> signed file for ``root``, ``targets`` and ``bins``. ``passphrase`` None leaves the key files
+    unencrypted (``--insecure-dev-keys``). 2**``bit_length`` is the number of bins.
+    """
+    public: dict[str, Key] = {
+        role: create_key_file(keys.path(role), Scheme.ED25519, passphrase) for role in (*OFFLINE_ROLES, *ONLINE_ROLES)
+    }
+    top_level = {role: [public[role]] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
+    signed: dict[str, Root | Targets] = {
+        ROOT: plan_root(top_level, {}, 1, now + lifetimes.root),
+        TARGETS: plan_targets([public[BINS]], 1, 1, now + lifetimes.targets),
+        BINS: plan_bins([public[BIN_PREFIX]], 1, bit_length, 1, now + lifetimes.bins),
+    }
+    return {role: sign_envelope(body, [load_key_file(keys.path(role), passphrase)]) for role, body in signed.items()}
