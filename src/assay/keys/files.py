@@ -10,7 +10,7 @@ import stat
 from enum import Enum
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA87PrivateKey
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from assay.durable import make_folder, sync
 from assay.keys.pkcs8 import DEFAULT_LOG2_N, require_scrypt, seal_pkcs8
 from assay.model.errors import AlreadyExists, CallerError, KeyUnavailable
 
@@ -86,7 +87,7 @@ def parse_private_key(data: bytes, passphrase: bytes | None, subject: str) -> Pr
         require_scrypt(data, subject)
     try:
         key = load_pem_private_key(data, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise KeyUnavailable(
             "the key file does not open: wrong passphrase, or damaged" if encrypted else "not a usable private key",
             rule="key-passphrase" if encrypted else "key-file-format",
@@ -117,14 +118,8 @@ def generate_private_key(scheme: Scheme) -> PrivateKey:
 
 def make_private_folder(folder: Path) -> None:
     """Make ``folder`` and its missing parents with mode 0700. Raises KeyUnavailable when others may write in it."""
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        for parent in reversed(missing):
-            parent.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(parent.parent)
-        mode = folder.stat().st_mode
-    except OSError as error:
-        raise KeyUnavailable("the key folder cannot be made", subject=str(folder), found=error.strerror) from error
+    make_folder(folder, mode=0o700)
+    mode = folder.stat().st_mode
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyUnavailable(
             "others may write in this key folder",
@@ -152,7 +147,7 @@ def write_private_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise KeyUnavailable("the file cannot be written", subject=str(path), found=error.strerror) from error
@@ -191,12 +186,3 @@ def read_private_file(path: Path, max_bytes: int = MAX_KEY_FILE_BYTES, *, allow_
     if len(data) > max_bytes:
         raise KeyUnavailable("the file is too large", subject=str(path), expected=f"at most {max_bytes} bytes")
     return data
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

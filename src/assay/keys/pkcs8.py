@@ -78,6 +78,8 @@ def _scrypt_cost(der: bytes) -> int:
     _salt, cost, block_size, parallel, *_length = (value for _tag, value in _items(_children(kdf)[1]))
     if int.from_bytes(block_size, "big") != _BLOCK_SIZE or not 1 <= int.from_bytes(parallel, "big") <= 16:
         raise ValueError("scrypt's r is not 8, or p not in 1..16")
+    if int.from_bytes(cost, "big").bit_count() != 1:
+        raise ValueError("scrypt's N is not a power of two")
     return int.from_bytes(cost, "big")
 
 
