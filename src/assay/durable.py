@@ -35,6 +35,12 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
         sync(*{path.parent for path in files})
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` whole, but not yet durable: for what can be fetched and verified again."""
+    with _storage_errors():
+        _stage(path, data, 0o644).replace(path)
+
+
 def link_file(source: Path, path: Path) -> None:
     """Make ``path`` another name of ``source``'s bytes, replacing what was there. Durable on return."""
     with _storage_errors():

@@ -1,24 +1,18 @@
 """Everything a reader may fetch without asking a process: metadata and pages, as static files.
 
 Names are those of the URLs: ``tuf/<version>.<role>.json``, ``tuf/timestamp.json``,
-``simple/<project>/<sha256>.index.json`` and the pointer ``simple/<project>/index.json``. A versioned or hashed name never
-changes once the head lists it.
+``simple/<project>/<sha256>.index.json`` and the pointer ``simple/<project>/index.json``. A versioned or hashed name
+never changes once the head lists it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from assay import durable
-from assay.trust.layout import TIMESTAMP
+from assay.trust.layout import TIMESTAMP, metadata_path
 
 
-def metadata_name(role: str, version: int | None) -> str:
-    """``tuf/<version>.<role>.json``; the timestamp has no version in its name."""
-    return f"tuf/{quote(role, safe='')}.json" if version is None else f"tuf/{version}.{quote(role, safe='')}.json"
-
-
-TIMESTAMP_NAME = metadata_name(TIMESTAMP, None)
+TIMESTAMP_NAME = metadata_path(TIMESTAMP, None)
 
 
 class PublishedStore:

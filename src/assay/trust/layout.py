@@ -7,6 +7,7 @@ One target path has one hash, for ever. Delegations of ``targets`` are searched 
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NewType
+from urllib.parse import quote
 
 from assay.model.distributions import Distribution
 from assay.model.names import ProjectName
@@ -51,6 +52,17 @@ class RoleLimits:
     def for_role(self, role: str) -> int:
         """The cap for ``role``; every delegated role has the cap of ``targets``."""
         return {ROOT: self.root, TIMESTAMP: self.timestamp, SNAPSHOT: self.snapshot}.get(role, self.targets)
+
+
+def metadata_filename(role: str, version: int | None) -> str:
+    """``<version>.<role>.json``, or ``<role>.json`` without a version; unsafe characters are percent-encoded."""
+    name = f"{quote(role, safe='')}.json"
+    return name if version is None else f"{version}.{name}"
+
+
+def metadata_path(role: str, version: int | None) -> str:
+    """A metadata file's place below the index's URL and in its published folder."""
+    return f"tuf/{metadata_filename(role, version)}"
 
 
 def file_target(distribution: Distribution) -> TargetPath:

@@ -14,7 +14,7 @@ from assay.formats.pages import render_page_json
 from assay.index.ledger import Ledger
 from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
-from assay.index.published import TIMESTAMP_NAME, PublishedStore, metadata_name
+from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.online import OnlineKeys
@@ -23,7 +23,7 @@ from assay.model.digests import sha256_of
 from assay.model.errors import SignerRefused
 from assay.model.names import ProjectName
 from assay.trust.envelope import sign_envelope
-from assay.trust.layout import BINS, SNAPSHOT, TARGETS, TIMESTAMP, Lifetimes, hashed_path, page_target
+from assay.trust.layout import BINS, SNAPSHOT, TARGETS, TIMESTAMP, Lifetimes, hashed_path, metadata_path, page_target
 from assay.trust.plan import (
     Changes,
     NewTarget,
@@ -107,7 +107,7 @@ class Publisher:
         return True
 
     def _require_clock(self, now: datetime) -> None:
-        if now < self._state.trusted.now - timedelta(minutes=1):
+        if now + timedelta(minutes=1) < self._state.trusted.now:
             raise SignerRefused(
                 "the clock is behind the last publication",
                 rule="clock",
@@ -154,12 +154,12 @@ class Publisher:
             for name in sorted({*touched, *intent.renewals})
         }
         files = {
-            metadata_name(name, role.version): sign_envelope(role, [self._keys.bin]) for name, role in bins.items()
+            metadata_path(name, role.version): sign_envelope(role, [self._keys.bin]) for name, role in bins.items()
         }
         versions = self._offline_versions() | {name: role.version for name, role in bins.items()}
         snapshot = plan_snapshot(self._state.snapshot, versions, intent.time, self._lifetimes)
         snapshot_file = sign_envelope(snapshot, [self._keys.snapshot])
-        files[metadata_name(SNAPSHOT, snapshot.version)] = snapshot_file
+        files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
         timestamp = plan_timestamp(self._state.timestamp, snapshot_file, snapshot.version, intent.time, self._lifetimes)
         pointers: dict[str, str] = {}
         for project, data in pages.items():
@@ -194,7 +194,7 @@ class Publisher:
     def _published_copy(self, role: str) -> bytes | None:
         if self._state.snapshot is None:
             return None
-        return self._published.read(metadata_name(role, self._state.snapshot.version if role == SNAPSHOT else None))
+        return self._published.read(metadata_path(role, self._state.snapshot.version if role == SNAPSHOT else None))
 
     def _apply(self, head: Head) -> None:
         """Move the pointers of ``head``, ``timestamp.json`` last. Doing it again changes nothing."""

@@ -9,12 +9,12 @@ from datetime import datetime
 from tuf.api.metadata import Snapshot, SuccinctRoles, Targets, Timestamp
 
 from assay.formats.pages import ProjectPage, parse_page_json
-from assay.index.published import TIMESTAMP_NAME, PublishedStore, metadata_name
+from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.model.digests import sha256_of
 from assay.model.errors import SignerRefused, VerificationFailed
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, hashed_path, page_target
+from assay.trust.layout import BINS, ROOT, TARGETS, hashed_path, metadata_path, page_target
 from assay.trust.plan import succinct_roles
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata
@@ -22,11 +22,11 @@ from assay.trust.verify import TrustedMetadata
 
 def newest_root(published: PublishedStore) -> bytes:
     """The root with the highest version that lies in the store. Raises SignerRefused when there is none."""
-    data = published.read(metadata_name(ROOT, 1))
+    data = published.read(metadata_path(ROOT, 1))
     if data is None:
         raise SignerRefused("this data folder has no root", subject=ROOT, rule="no-root")
     version = 1
-    while (newer := published.read(metadata_name(ROOT, version + 1))) is not None:
+    while (newer := published.read(metadata_path(ROOT, version + 1))) is not None:
         data, version = newer, version + 1
     return data
 
@@ -99,7 +99,7 @@ class PublishedState:
 
 def ceremony_role(published: PublishedStore, role: str) -> Targets:
     """Version 1 of an offline role as its ceremony left it; verified when it is published."""
-    data = published.read(metadata_name(role, 1))
+    data = published.read(metadata_path(role, 1))
     if data is None:
         raise SignerRefused("the ceremony left no such role", subject=role, rule="no-offline-role")
     return parse_envelope(data, Targets, role).signed
@@ -109,7 +109,7 @@ def answer_from(published: PublishedStore, staged: Mapping[str, bytes], request:
     """Answer a client's request from ``staged`` files first, then from the store, as a client without local files."""
     match request:
         case Fetch(role, version):
-            name = metadata_name(role, version)
+            name = metadata_path(role, version)
             return staged[name] if name in staged else published.read(name)
         case Load() | Keep():
             return None

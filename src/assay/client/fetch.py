@@ -1,0 +1,133 @@
+"""HTTP towards indexes: every answer bounded in bytes and time, over the system's trust store and the user's proxy."""
+
+import hashlib
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+
+import aiohttp
+
+from assay import __version__
+from assay.model.digests import Sha256
+from assay.model.errors import Unreachable, VerificationFailed
+
+CONNECT_TIMEOUT_S = 15.0
+STALL_TIMEOUT_S = 30.0
+GRACE_S = 60.0
+MIN_BYTES_PER_S = 20_000
+CHUNK_BYTES = 256 * 1024
+MAX_CONNECTIONS = 32
+
+
+def system_tls() -> ssl.SSLContext:
+    """TLS that trusts what this system trusts; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured on every system."""
+    if sys.platform == "linux":
+        return ssl.create_default_context()
+    import truststore  # noqa: PLC0415  not installed on Linux, where OpenSSL reads the system's store itself
+
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if extra := os.environ.get("SSL_CERT_FILE"):
+        context.load_verify_locations(cafile=extra)
+    return context
+
+
+class Fetcher:
+    """A pool of connections. Use as an async context manager."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Fetcher":
+        connector = aiohttp.TCPConnector(ssl=system_tls(), limit=MAX_CONNECTIONS)
+        self._session = aiohttp.ClientSession(
+            connector=connector, trust_env=True, headers={"User-Agent": f"assay/{__version__}"}
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> bytes | None:
+        """The body at ``url``, of at most ``max_bytes``; None for 404. Raises Unreachable, VerificationFailed."""
+        async with self._open(url, max_bytes, headers or {}) as response:
+            if response is None:
+                return None
+            body = bytearray()
+            async for chunk in _chunks(response, url):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise _too_long(url, max_bytes)
+            return bytes(body)
+
+    async def download(self, url: str, path: Path, *, length: int) -> Sha256 | None:
+        """Write exactly ``length`` bytes from ``url`` to the new file ``path``; returns their SHA-256, None for 404.
+
+        Raises VerificationFailed as soon as there are more bytes, or when there are fewer.
+        """
+        async with self._open(url, length, {"Accept-Encoding": "identity"}) as response:
+            if response is None:
+                return None
+            digest, received = hashlib.sha256(), 0
+            with path.open("xb") as file:
+                async for chunk in _chunks(response, url):
+                    received += len(chunk)
+                    if received > length:
+                        raise _too_long(url, length)
+                    digest.update(chunk)
+                    file.write(chunk)
+            if received < length:
+                raise VerificationFailed(
+                    "the answer is shorter than vouched for",
+                    subject=url,
+                    rule="length",
+                    expected=f"{length} bytes",
+                    found=f"{received} bytes",
+                )
+            return Sha256(digest.hexdigest())
+
+    @asynccontextmanager
+    async def _open(
+        self, url: str, max_bytes: int, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse | None]:
+        if self._session is None:
+            raise RuntimeError("the fetcher is not open")
+        deadline = aiohttp.ClientTimeout(
+            total=GRACE_S + max_bytes / MIN_BYTES_PER_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=STALL_TIMEOUT_S
+        )
+        try:
+            async with self._session.get(url, headers=headers, timeout=deadline) as response:
+                if response.status == 404:  # noqa: PLR2004
+                    yield None
+                elif response.status != 200:  # noqa: PLR2004
+                    raise Unreachable(
+                        "the index did not give this file",
+                        subject=url,
+                        expected="status 200",
+                        found=str(response.status),
+                    )
+                else:
+                    yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(
+                f"no answer: {error or type(error).__name__}",
+                subject=url,
+                next_step="check the address and the network; nothing was changed",
+            ) from error
+
+
+async def _chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        yield chunk
+
+
+def _too_long(url: str, max_bytes: int) -> VerificationFailed:
+    return VerificationFailed(
+        "the answer is longer than it may be", subject=url, rule="length", expected=f"at most {max_bytes} bytes"
+    )

@@ -1,0 +1,310 @@
+"""One trusted index, seen from the client: pages, files and sidecars, each verified before it is returned.
+
+Nothing that the index says outside TUF metadata is believed. A page is asked for at its plain address first (which lets
+the index pull it through from upstream), and counts only if its hash is the one that trusted metadata gives.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from assay import durable
+from assay.client.fetch import Fetcher
+from assay.client.store import MetadataStore
+from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
+from assay.formats.wheel import read_wheel_metadata
+from assay.model.digests import Sha256, sha256_of
+from assay.model.distributions import Distribution
+from assay.model.errors import NotFound, NotFresh, StorageUnavailable, VerificationFailed
+from assay.model.names import ProjectName
+from assay.trust.layout import RoleLimits, TargetPath, file_target, hashed_path, metadata_path, page_target
+from assay.trust.update import Answer, Fetch, Keep, Load, Request, Steps, lookup, refresh
+from assay.trust.verify import TrustedMetadata, VerifiedTarget
+
+PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
+MAX_SIDECAR_BYTES = 16_000_000
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPage:
+    """A project's page as trusted metadata vouches for it. ``data`` are its bytes (PEP 691 JSON)."""
+
+    page: ProjectPage
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFile:
+    """A file on this machine that is what trusted metadata vouches for. ``size`` in bytes."""
+
+    path: Path
+    size: int
+    sha256: Sha256
+    filename: str
+    custom: Mapping[str, Any]
+
+
+class TrustedIndex:
+    """The client's view of one index.
+
+    ``url`` ends with a slash. ``files`` is a private folder for verified files. Methods raise VerificationFailed and
+    NotFresh (the index or the way to it lies), Unreachable, NotFound, StorageUnavailable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        store: MetadataStore,
+        files: Path,
+        fetcher: Fetcher,
+        clock: Callable[[], datetime],
+        limits: RoleLimits | None = None,
+    ) -> None:
+        self.url = url
+        self._store = store
+        self._files = files
+        self._fetcher = fetcher
+        self._clock = clock
+        self._limits = limits
+        self._trusted: TrustedMetadata | None = None
+        self._refreshing = asyncio.Lock()
+        self._pages: dict[ProjectName, VerifiedPage] = {}
+        self._under_way: dict[str, asyncio.Future[Any]] = {}
+
+    # --- freshness --------------------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Bring root, timestamp, snapshot and targets up to date, and keep them."""
+        await self._refresh_since(None)
+
+    async def _refresh_since(self, seen: TrustedMetadata | None) -> TrustedMetadata:
+        """Refresh, unless somebody else did since the caller looked at ``seen``."""
+        async with self._refreshing:
+            if self._trusted is not None and self._trusted is not seen:
+                return self._trusted
+            now = self._clock()
+            self._require_honest_clock(now)
+            lock = self._store.locked()
+            await asyncio.to_thread(lock.__enter__)
+            try:
+                trusted = TrustedMetadata(self._store.read_root(), now=now, limits=self._limits)
+                await self._run(refresh(trusted))
+                self._store.raise_clock_floor(now)
+            finally:
+                lock.__exit__(None, None, None)
+            self._trusted = trusted
+            return trusted
+
+    def _require_honest_clock(self, now: datetime) -> None:
+        floor = self._store.clock_floor()
+        if floor is not None and now < floor - CLOCK_TOLERANCE:
+            raise NotFresh(
+                "this machine's clock went back",
+                rule="clock",
+                expected=f"{floor:%Y-%m-%d %H:%M:%S} UTC or later (the last refresh here)",
+                found=f"{now:%Y-%m-%d %H:%M:%S} UTC",
+                next_step="set the clock; an old clock would make expired metadata look fresh",
+            )
+
+    async def _current(self) -> TrustedMetadata:
+        return self._trusted or await self._refresh_since(None)
+
+    # --- pages ------------------------------------------------------------------------------------------------
+
+    async def page(self, project: ProjectName) -> VerifiedPage | None:
+        """The newest page of ``project``; None when the index has no such project."""
+        return await self._single(f"page {project}", lambda: self._fetch_page(project))
+
+    async def _fetch_page(self, project: ProjectName) -> VerifiedPage | None:
+        path = page_target(project)
+        trusted = await self._current()
+        shown = await self._fetcher.get(
+            f"{self.url}simple/{project}/", max_bytes=MAX_PAGE_BYTES, headers={"Accept": PAGE_TYPE}
+        )
+        target = await self._run(lookup(trusted, path))
+        if not _matches(shown, target):
+            trusted = await self._refresh_since(trusted)
+            target = await self._run(lookup(trusted, path))
+        if target is None:
+            if shown is not None:
+                raise VerificationFailed("nobody vouches for this page", subject=path, rule="not-vouched-for")
+            self._pages.pop(project, None)
+            return None
+        data = shown if _matches(shown, target) and shown is not None else await self._fetch_vouched_page(path, target)
+        page = VerifiedPage(parse_page_json(data), data)
+        if page.page.project != project:
+            raise VerificationFailed("the page of another project", subject=path, found=page.page.project)
+        self._pages[project] = page
+        return page
+
+    async def _fetch_vouched_page(self, path: TargetPath, target: VerifiedTarget) -> bytes:
+        """The page that trusted metadata names, where the plain address shows another one."""
+        data = await self._fetcher.get(self.url + hashed_path(path, target.sha256), max_bytes=target.length)
+        if data is None or not _matches(data, target):
+            raise VerificationFailed(
+                "the page is not the one that was signed",
+                subject=path,
+                rule="page-hash",
+                expected=f"sha256 {target.sha256}",
+                found=f"sha256 {sha256_of(data)}" if data is not None else "no such page",
+                next_step="do not install from this index until its operator explains it",
+            )
+        return data
+
+    async def _entry(self, distribution: Distribution) -> PageFile:
+        page = self._pages.get(distribution.project)
+        entry = page.page.file(distribution.filename) if page else None
+        if entry is None:
+            page = await self.page(distribution.project)
+            entry = page.page.file(distribution.filename) if page else None
+        if entry is None:
+            raise NotFound("the index has no such file", subject=distribution.filename)
+        return entry
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    async def file(self, distribution: Distribution) -> VerifiedFile:
+        """The file, on this machine, verified whole: vouched for, length, SHA-256, metadata equal to the sidecar."""
+        return await self._single(f"file {distribution.filename}", lambda: self._fetch_file(distribution))
+
+    async def _fetch_file(self, distribution: Distribution) -> VerifiedFile:
+        entry = await self._entry(distribution)
+        target = await self.target(file_target(distribution))
+        if target.sha256 != entry.sha256:
+            raise VerificationFailed(
+                "page and target disagree about this file",
+                subject=distribution.filename,
+                rule="page-target",
+                expected=f"sha256 {target.sha256}",
+                found=f"sha256 {entry.sha256}",
+            )
+        path = self._files / target.sha256
+        if not await asyncio.to_thread(_is_kept, path, target):
+            await self._download(distribution, target, path)
+        await asyncio.to_thread(_require_sidecar, path, distribution, entry)
+        return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom)
+
+    async def target(self, path: TargetPath) -> VerifiedTarget:
+        """What trusted metadata says of ``path``. Raises VerificationFailed when nobody vouches for it."""
+        trusted = await self._current()
+        target = await self._run(lookup(trusted, path))
+        if target is None:
+            target = await self._run(lookup(await self._refresh_since(trusted), path))
+        if target is None:
+            raise VerificationFailed("nobody vouches for this file", subject=path, rule="not-vouched-for")
+        return target
+
+    async def _download(self, distribution: Distribution, target: VerifiedTarget, path: Path) -> None:
+        await asyncio.to_thread(durable.make_folder, self._files, mode=0o700)
+        part = path.with_name(f".part-{token_hex(8)}")
+        try:
+            found = await self._fetcher.download(
+                self.url + hashed_path(target.path, target.sha256), part, length=target.length
+            )
+            if found != target.sha256:
+                raise VerificationFailed(
+                    "the file is not what was vouched for" if found else "the index does not serve this file",
+                    subject=distribution.filename,
+                    rule="target-hash",
+                    expected=f"sha256 {target.sha256}",
+                    found=f"sha256 {found}" if found else "status 404",
+                    next_step="do not install it; tell the index's operator (assay explain shows who published it)",
+                )
+            part.replace(path)
+        except OSError as error:
+            raise StorageUnavailable(f"cannot keep the file: {error.strerror}", subject=str(path)) from error
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+
+    async def sidecar(self, distribution: Distribution) -> bytes:
+        """The METADATA of a wheel (PEP 658) as the signed page vouches for it."""
+        return await self._single(f"sidecar {distribution.filename}", lambda: self._fetch_sidecar(distribution))
+
+    async def _fetch_sidecar(self, distribution: Distribution) -> bytes:
+        entry = await self._entry(distribution)
+        if entry.core_metadata is None:
+            raise NotFound("this file has no metadata sidecar", subject=distribution.filename)
+        url = f"{self.url}{file_target(distribution)}.metadata"
+        data = await self._fetcher.get(url, max_bytes=MAX_SIDECAR_BYTES)
+        if data is None or sha256_of(data) != entry.core_metadata:
+            raise VerificationFailed(
+                "the metadata sidecar is not what was vouched for",
+                subject=f"{distribution.filename}.metadata",
+                rule="sidecar-hash",
+                expected=f"sha256 {entry.core_metadata}",
+                found=f"sha256 {sha256_of(data)}" if data is not None else "status 404",
+                next_step="do not install it; tell the index's operator",
+            )
+        return data
+
+    # --- driving ----------------------------------------------------------------------------------------------
+
+    async def _run(self, steps: Steps[R]) -> R:
+        reply: Answer = None
+        while True:
+            try:
+                request = steps.send(reply)
+            except StopIteration as done:
+                result: R = done.value
+                return result
+            reply = await self._answer(request)
+
+    async def _answer(self, request: Request) -> Answer:
+        match request:
+            case Load(role):
+                return self._store.read(role)
+            case Keep(role, data):
+                await asyncio.to_thread(self._store.write, role, data)
+                return None
+            case Fetch(role, version, max_bytes):
+                url = self.url + metadata_path(role, version)
+                return await self._single(url, lambda: self._fetcher.get(url, max_bytes=max_bytes))
+
+    async def _single(self, key: str, start: Callable[[], Awaitable[R]]) -> R:
+        """Do ``start`` once for all who ask for ``key`` at the same time."""
+        running = self._under_way.get(key)
+        if running is None:
+            running = asyncio.ensure_future(start())
+            self._under_way[key] = running
+            running.add_done_callback(lambda _done: self._under_way.pop(key, None))
+        result: R = await asyncio.shield(running)
+        return result
+
+
+def _matches(data: bytes | None, target: VerifiedTarget | None) -> bool:
+    return data is not None and target is not None and sha256_of(data) == target.sha256
+
+
+def _is_kept(path: Path, target: VerifiedTarget) -> bool:
+    """Whether the kept copy is still whole; hashed again at every use."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == target.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _require_sidecar(path: Path, distribution: Distribution, entry: PageFile) -> None:
+    """What resolvers read from the sidecar must be what the wheel itself says (threat A8)."""
+    if entry.core_metadata is None or not distribution.filename.endswith(".whl"):
+        return
+    with path.open("rb") as stream:
+        found = sha256_of(read_wheel_metadata(stream, distribution.filename))
+    if found != entry.core_metadata:
+        raise VerificationFailed(
+            "the wheel's own METADATA is not the sidecar that was shown for it",
+            subject=distribution.filename,
+            rule="sidecar",
+            expected=f"sha256 {entry.core_metadata}",
+            found=f"sha256 {found}",
+        )
