@@ -15,8 +15,8 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from assay import durable
-from assay.client.fetch import Fetcher
 from assay.client.store import MetadataStore
+from assay.fetch import Fetcher
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of

@@ -11,7 +11,6 @@ from pathlib import Path
 from assay import durable
 from assay.trust.layout import TIMESTAMP, metadata_path
 
-
 TIMESTAMP_NAME = metadata_path(TIMESTAMP, None)
 
 

@@ -1,15 +1,17 @@
-"""HTTP towards indexes: every answer bounded in bytes and time, over the system's trust store and the user's proxy."""
+"""HTTP towards other indexes: every answer bounded in bytes and time, over the system's trust store and the user's proxy."""
 
 import hashlib
 import os
+import platform
 import ssl
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import aiohttp
+import truststore
 
 from assay import __version__
 from assay.model.digests import Sha256
@@ -25,10 +27,8 @@ MAX_CONNECTIONS = 32
 
 def system_tls() -> ssl.SSLContext:
     """TLS that trusts what this system trusts; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured on every system."""
-    if sys.platform == "linux":
-        return ssl.create_default_context()
-    import truststore  # noqa: PLC0415  not installed on Linux, where OpenSSL reads the system's store itself
-
+    if platform.system() == "Linux":
+        return ssl.create_default_context()  # OpenSSL reads the system's store and both variables by itself
     context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if extra := os.environ.get("SSL_CERT_FILE"):
         context.load_verify_locations(cafile=extra)
@@ -41,7 +41,7 @@ class Fetcher:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Fetcher":
+    async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=system_tls(), limit=MAX_CONNECTIONS)
         self._session = aiohttp.ClientSession(
             connector=connector, trust_env=True, headers={"User-Agent": f"assay/{__version__}"}
@@ -103,9 +103,9 @@ class Fetcher:
         )
         try:
             async with self._session.get(url, headers=headers, timeout=deadline) as response:
-                if response.status == 404:  # noqa: PLR2004
+                if response.status == 404:
                     yield None
-                elif response.status != 200:  # noqa: PLR2004
+                elif response.status != 200:
                     raise Unreachable(
                         "the index did not give this file",
                         subject=url,
