@@ -5,7 +5,7 @@
 | ``keyfile:<path>`` | scrypt PKCS#8 (``assay.keys.files``); asks for the "passphrase" |
 | ``file2:<path>`` | unencrypted PKCS#8, refused when others may read it |
 | ``credential:<name>`` | unencrypted PKCS#8 that systemd put in ``$CREDENTIALS_DIRECTORY`` |
-| ``hsm:<id>?label=<token>`` | PKCS#11, one open session (``assay.keys.pkcs11``); asks for the "pin" |
+| ``hsm:<id>?label=<token>`` | PKCS#11, one open session (``assay.keys.tokens``); asks for the "pin" |
 | ``awskms:``, ``gcpkms:``, ``azurekms:``, ``hv:`` | securesystemslib's own signers of AWS, Google, Azure, Vault |
 
 Invariants: a signer is returned only for the very public key that was asked for; every failure is KeyUnavailable; a
@@ -49,6 +49,8 @@ def open_signer(uri: str, public_key: Key, secrets: SecretsProvider, environ: Ma
         return _matching(parse_private_key(read_private_file(Path(unquote(rest))), passphrase, rest), public_key, uri)
     if scheme == "credential":
         return _matching(_load_credential(rest, environ), public_key, uri)
+    if scheme == "hsm":
+        return _open_token(uri, public_key, secrets, environ)
     if scheme in CLOUD_EXTRAS:
         return _open_cloud(uri, CLOUD_EXTRAS[scheme], public_key, secrets)
     raise KeyUnavailable(
@@ -115,16 +117,29 @@ def _matching(private_key: PrivateKey, public_key: Key, uri: str) -> CryptoSigne
         ) from error
 
 
+def _open_token(uri: str, public_key: Key, secrets: SecretsProvider, environ: Mapping[str, str]) -> Signer:
+    try:
+        from assay.keys.token_keys import open_token_signer
+        from assay.keys.tokens import parse_token_uri
+    except ImportError as error:
+        raise _library_missing(uri, "hsm") from error
+    return open_token_signer(parse_token_uri(uri, environ), public_key, secrets)
+
+
+def _library_missing(uri: str, extra: str) -> KeyUnavailable:
+    return KeyUnavailable(
+        "the library for this kind of key is not installed",
+        subject=uri,
+        rule="key-library",
+        next_step=f"pip install 'assay[{extra}]'",
+    )
+
+
 def _open_cloud(uri: str, extra: str, public_key: Key, secrets: SecretsProvider) -> Signer:
     try:
         return Signer.from_priv_key_uri(uri, public_key, secrets)
     except UnsupportedLibraryError as error:
-        raise KeyUnavailable(
-            "the library for this key service is not installed",
-            subject=uri,
-            rule="key-library",
-            next_step=f"pip install 'assay[{extra}]'",
-        ) from error
+        raise _library_missing(uri, extra) from error
     except Exception as error:  # vendors' libraries have errors of their own
         raise KeyUnavailable(
             "the key service gave no key", subject=uri, found=f"{type(error).__name__}: {error}"
