@@ -1,4 +1,4 @@
-"""HTTP towards other indexes: every answer bounded in bytes and time, over the system's trust store and the user's proxy."""
+"""HTTP towards indexes: every answer bounded in bytes and time, by the system's trust store and the user's proxy."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ import platform
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,19 @@ GRACE_S = 60.0
 MIN_BYTES_PER_S = 20_000
 CHUNK_BYTES = 256 * 1024
 MAX_CONNECTIONS = 32
+
+
+OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer. ``url`` is where it came from, after redirects."""
+
+    status: int
+    body: bytes
+    url: str
+    etag: str | None
 
 
 def system_tls() -> ssl.SSLContext:
@@ -56,15 +70,18 @@ class Fetcher:
 
     async def get(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> bytes | None:
         """The body at ``url``, of at most ``max_bytes``; None for 404. Raises Unreachable, VerificationFailed."""
-        async with self._open(url, max_bytes, headers or {}) as response:
-            if response is None:
-                return None
+        answer = await self.ask(url, max_bytes=max_bytes, headers=headers or {})
+        return answer.body if answer.status == OK else None
+
+    async def ask(self, url: str, *, max_bytes: int, headers: Mapping[str, str]) -> Reply:
+        """The answer of ``url`` where its status is 200, 304 or 404. Raises Unreachable, VerificationFailed."""
+        async with self._open(url, max_bytes, headers) as response:
             body = bytearray()
-            async for chunk in _chunks(response, url):
+            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                 body += chunk
                 if len(body) > max_bytes:
                     raise _too_long(url, max_bytes)
-            return bytes(body)
+            return Reply(response.status, bytes(body), str(response.url), response.headers.get("ETag"))
 
     async def download(self, url: str, path: Path, *, length: int) -> Sha256 | None:
         """Write exactly ``length`` bytes from ``url`` to the new file ``path``; returns their SHA-256, None for 404.
@@ -72,11 +89,11 @@ class Fetcher:
         Raises VerificationFailed as soon as there are more bytes, or when there are fewer.
         """
         async with self._open(url, length, {"Accept-Encoding": "identity"}) as response:
-            if response is None:
+            if response.status != OK:
                 return None
             digest, received = hashlib.sha256(), 0
             with path.open("xb") as file:
-                async for chunk in _chunks(response, url):
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                     received += len(chunk)
                     if received > length:
                         raise _too_long(url, length)
@@ -95,7 +112,7 @@ class Fetcher:
     @asynccontextmanager
     async def _open(
         self, url: str, max_bytes: int, headers: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.ClientResponse | None]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the fetcher is not open")
         deadline = aiohttp.ClientTimeout(
@@ -103,28 +120,17 @@ class Fetcher:
         )
         try:
             async with self._session.get(url, headers=headers, timeout=deadline) as response:
-                if response.status == 404:
-                    yield None
-                elif response.status != 200:
+                if response.status not in (OK, NOT_MODIFIED, NOT_FOUND):
                     raise Unreachable(
-                        "the index did not give this file",
-                        subject=url,
-                        expected="status 200",
-                        found=str(response.status),
+                        "the server did not give this", subject=url, expected="status 200", found=str(response.status)
                     )
-                else:
-                    yield response
+                yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(
                 f"no answer: {error or type(error).__name__}",
                 subject=url,
                 next_step="check the address and the network; nothing was changed",
             ) from error
-
-
-async def _chunks(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        yield chunk
 
 
 def _too_long(url: str, max_bytes: int) -> VerificationFailed:

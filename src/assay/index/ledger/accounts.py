@@ -42,6 +42,7 @@ class ProjectRow:
     name: ProjectName
     origin: str
     private: bool
+    upstream_etag: str | None
 
 
 def record_event(
@@ -164,7 +165,9 @@ def list_tokens(connection: Connection) -> Iterable[dict[str, Any]]:
 def find_project(connection: Connection, name: ProjectName) -> ProjectRow | None:
     """The project, or None."""
     row = connection.execute(select(projects).where(projects.c.name == name)).mappings().first()
-    return ProjectRow(ProjectName(row["name"]), row["origin"], row["private"]) if row else None
+    if row is None:
+        return None
+    return ProjectRow(ProjectName(row["name"]), row["origin"], row["private"], row["upstream_etag"])
 
 
 def create_project(
@@ -183,6 +186,17 @@ def create_project(
         insert(projects).values(name=name, origin=origin, private=private, created=now, created_by=actor)
     )
     record_event(connection, "project-created", actor, now, name, origin=origin, private=private)
+
+
+def record_upstream_check(connection: Connection, name: ProjectName, etag: str | None, now: datetime) -> None:
+    """Note when the upstream was asked for ``name`` last, and the ETag it gave."""
+    values = {"upstream_etag": etag[:200] if etag else None, "upstream_checked": now}
+    connection.execute(update(projects).where(projects.c.name == name).values(**values))
+
+
+def project_names(connection: Connection) -> list[ProjectName]:
+    """Every registered project, in order."""
+    return [ProjectName(name) for name in connection.scalars(select(projects.c.name).order_by(projects.c.name))]
 
 
 def grant_role(

@@ -105,6 +105,13 @@ def propose(connection: Connection, proposal: Proposal) -> int:
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
+def files_of(connection: Connection, project: ProjectName) -> list[FileRow]:
+    """Every file that was ever proposed for ``project`` and not refused."""
+    columns = [files.c[name] for name in FileRow.__dataclass_fields__]
+    where = (files.c.project == project, files.c.state != "refused")
+    return [FileRow(*row) for row in connection.execute(select(*columns).where(*where))]
+
+
 def find_file(connection: Connection, project: ProjectName, filename: str) -> FileRow | None:
     """The ledger's row of a filename, or None."""
     where = (files.c.project == project, files.c.filename == filename)

@@ -1,0 +1,213 @@
+"""Pull-through: fetch an upstream's page when it is asked for, propose what is new, fetch bytes on demand.
+
+First seen wins for ever: a filename whose hash changes upstream is recorded as an event and kept as it was. A file that
+vanishes upstream stays, marked as yanked. Private names and projects of our own never go upstream.
+"""
+
+import asyncio
+import fnmatch
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from secrets import token_hex
+
+from assay.fetch import NOT_FOUND, NOT_MODIFIED, Fetcher
+from assay.formats.pages import MAX_PAGE_BYTES, ProjectPage, format_time
+from assay.index.announcements import Announcements
+from assay.index.blobs import BlobStore
+from assay.index.ledger import Ledger, accounts
+from assay.index.ledger.publications import FileRow, files_of, find_file, propose
+from assay.index.proposals import ProposedFile, PublishFiles, Yank
+from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
+from assay.model.digests import Sha256, sha256_of
+from assay.model.errors import NotFound, UpstreamChanged
+from assay.model.names import ProjectName
+
+ACTOR = "upstream"
+REMOVED = "removed upstream"
+ACCEPT = "application/vnd.pypi.simple.v1+json"
+MAX_SIDECAR_BYTES = 16_000_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PullSettings:
+    """``url`` ends with a slash; ``private`` are globs of names that never go upstream; times in seconds."""
+
+    url: str
+    private: Sequence[str]
+    max_age_s: float
+    publish_timeout_s: float
+
+
+class PullThrough:
+    """Brings projects and files of the upstream into the index."""
+
+    def __init__(
+        self,
+        settings: PullSettings,
+        ledger: Ledger,
+        blobs: BlobStore,
+        incoming: Path,
+        fetcher: Fetcher,
+        announcements: Announcements,
+        clock: Callable[[], datetime],
+        page_of: Callable[[ProjectName], ProjectPage | None],
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._blobs = blobs
+        self._incoming = incoming
+        self._fetcher = fetcher
+        self._announcements = announcements
+        self._clock = clock
+        self._page_of = page_of
+        self._fresh_until: dict[ProjectName, datetime] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    # --- pages ------------------------------------------------------------------------------------------------
+
+    async def fetch_page(self, project: ProjectName) -> None:
+        """Bring the published page of ``project`` up to date with the upstream, if it is one of the upstream's.
+
+        Raises Unreachable or UpstreamError; what was published before stays.
+        """
+        if self._fresh_until.get(project, datetime.min.replace(tzinfo=self._clock().tzinfo)) > self._clock():
+            return
+        async with self._locks.setdefault(project, asyncio.Lock()):
+            if project in self._fresh_until and self._fresh_until[project] > self._clock():
+                return
+            row = await asyncio.to_thread(self._project, project)
+            if self.is_ours(project, row):
+                return
+            await self._pull(project, row)
+            self._fresh_until[project] = self._clock() + timedelta(seconds=self._settings.max_age_s)
+
+    def is_ours(self, project: ProjectName, row: accounts.ProjectRow | None) -> bool:
+        """Whether the name may never go upstream: uploaded here, marked private, or matching a private glob."""
+        if any(fnmatch.fnmatchcase(project, glob) for glob in self._settings.private):
+            return True
+        return row is not None and (row.private or row.origin != ACTOR)
+
+    def _project(self, project: ProjectName) -> accounts.ProjectRow | None:
+        with self._ledger.read() as connection:
+            return accounts.find_project(connection, project)
+
+    async def _pull(self, project: ProjectName, row: accounts.ProjectRow | None) -> None:
+        url = f"{self._settings.url}{project}/"
+        headers = {"Accept": ACCEPT} | ({"If-None-Match": row.upstream_etag} if row and row.upstream_etag else {})
+        reply = await self._fetcher.ask(url, max_bytes=MAX_PAGE_BYTES, headers=headers)
+        if reply.status in (NOT_FOUND, NOT_MODIFIED):
+            return
+        page = await asyncio.to_thread(parse_upstream_page, reply.body, project, reply.url, self._clock())
+        for name in page.left_out:
+            log.info("left out of %s: %s", project, name)
+        for seq in await asyncio.to_thread(self._record, project, page, reply.etag):
+            await self._announcements.wait(seq, self._settings.publish_timeout_s)
+
+    def _record(self, project: ProjectName, page: UpstreamPage, etag: str | None) -> list[int]:
+        """Propose what is new, in one transaction; returns the proposals to wait for."""
+        now = self._clock()
+        published = self._page_of(project)
+        with self._ledger.write() as connection:
+            row = accounts.find_project(connection, project)
+            if row is None:
+                accounts.create_project(connection, project, ACTOR, now, origin=ACTOR)
+            elif self.is_ours(project, row):
+                return []
+            known = {file.filename: file for file in files_of(connection, project)}
+            for name, found in _changed(known, page).items():
+                log.warning("%s: the upstream shows other bytes than it did first; kept the first", name)
+                facts = {"filename": name, "first_seen": known[name].sha256, "found": found}
+                accounts.record_event(connection, "upstream-changed", ACTOR, now, project, **facts)
+            custom = {"origin": ACTOR, "first_seen": format_time(now)}
+            new = [
+                ProposedFile(file.distribution, file.entry, custom)
+                for file in page.files
+                if file.entry.filename not in known
+            ]
+            proposals: list[PublishFiles | Yank] = (
+                [PublishFiles(project, "upstream", tuple(new))] if new or not row else []
+            )
+            proposals += _yanks(published, page) if published else []
+            accounts.record_upstream_check(connection, project, etag, now)
+            return [propose(connection, proposal) for proposal in proposals]
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    async def fetch_file(self, project: ProjectName, filename: str, *, sidecar: bool) -> None:
+        """Bring the bytes of a recorded file, or of its METADATA, into the blob store.
+
+        Raises NotFound for a file that was never recorded, UpstreamChanged when the upstream's bytes are not those of
+        the recorded hash.
+        """
+        row = await asyncio.to_thread(self._file, project, filename)
+        wanted = row.core_metadata if sidecar else row.sha256
+        if row.upstream_url is None or wanted is None:
+            raise NotFound("no such file", subject=filename)
+        async with self._locks.setdefault(wanted, asyncio.Lock()):
+            if self._blobs.path(wanted).exists():
+                return
+            found = await (self._fetch_sidecar(row) if sidecar else self._fetch_blob(row))
+        self._locks.pop(wanted, None)
+        if found != wanted:
+            await asyncio.to_thread(self._report, row, sidecar, found)
+
+    def _file(self, project: ProjectName, filename: str) -> FileRow:
+        with self._ledger.read() as connection:
+            row = find_file(connection, project, filename)
+        if row is None:
+            raise NotFound("no such file", subject=filename)
+        return row
+
+    async def _fetch_blob(self, row: FileRow) -> Sha256 | None:
+        part = self._incoming / f"upstream-{token_hex(8)}"
+        try:
+            found = await self._fetcher.download(row.upstream_url or "", part, length=row.size)
+            if found == row.sha256:
+                await asyncio.to_thread(self._blobs.store, part, row.sha256)
+            return found
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+
+    async def _fetch_sidecar(self, row: FileRow) -> Sha256 | None:
+        data = await self._fetcher.get(f"{row.upstream_url}.metadata", max_bytes=MAX_SIDECAR_BYTES)
+        if data is not None and sha256_of(data) == row.core_metadata:
+            await asyncio.to_thread(self._blobs.store_bytes, data)
+        return sha256_of(data) if data is not None else None
+
+    def _report(self, row: FileRow, sidecar: bool, found: Sha256 | None) -> None:
+        wanted = row.core_metadata if sidecar else row.sha256
+        facts = {"filename": row.filename, "sidecar": sidecar, "first_seen": wanted, "found": found}
+        with self._ledger.write() as connection:
+            accounts.record_event(connection, "upstream-changed", ACTOR, self._clock(), row.project, **facts)
+        raise UpstreamChanged(
+            "the upstream serves other bytes than it showed first"
+            if found
+            else "the upstream no longer serves this file",
+            subject=f"{row.filename}.metadata" if sidecar else row.filename,
+            expected=f"sha256 {wanted}",
+            found=f"sha256 {found}" if found else "status 404",
+            next_step="the first-seen hash is kept; ask the project whether the file was replaced",
+        )
+
+
+def _changed(known: dict[str, FileRow], page: UpstreamPage) -> dict[str, Sha256]:
+    return {
+        file.entry.filename: file.entry.sha256
+        for file in page.files
+        if file.entry.filename in known and known[file.entry.filename].sha256 != file.entry.sha256
+    }
+
+
+def _yanks(published: ProjectPage, page: UpstreamPage) -> list[Yank]:
+    """What changed in yanking; a file that vanished upstream counts as yanked."""
+    shown = {file.entry.filename: file.entry.yanked for file in page.files}
+    wanted = {file.filename: shown.get(file.filename, file.yanked or REMOVED) for file in published.files}
+    changed = (file for file in published.files if wanted[file.filename] != file.yanked)
+    return [Yank(published.project, file.filename, wanted[file.filename]) for file in changed]
