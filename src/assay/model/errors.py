@@ -115,6 +115,12 @@ class TooMany(CallerError):
     default_rule = "too-many"
 
 
+class TooSlow(CallerError):
+    """A request came in below the declared minimal rate, or took too long."""
+
+    default_rule = "too-slow"
+
+
 # --- the repository: something is not what was vouched for ----------------------------------------------------
 
 

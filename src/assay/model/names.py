@@ -1,15 +1,17 @@
 """Project names. A ``ProjectName`` is proof that the text was normalised (PEP 503) and is legal (PEP 508)."""
 
 import re
+import sys
 from typing import NewType
 
-from assay.model.errors import InvalidName
+from assay.model.errors import InvalidName, NotAllowed
 
 ProjectName = NewType("ProjectName", str)
 
 MAX_NAME_CHARS = 100
 _LEGAL = re.compile(r"\A[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _RUNS = re.compile(r"[-_.]+")
+_STANDARD_LIBRARY = frozenset(module.lower() for module in sys.stdlib_module_names)
 _CONFUSABLE = str.maketrans({"l": "1", "i": "1", "o": "0"})
 
 
@@ -28,3 +30,14 @@ def parse_project_name(text: str) -> ProjectName:
 def confusable_skeleton(name: ProjectName) -> str:
     """Two names with the same skeleton look alike: separators dropped, ``l``/``i`` as ``1``, ``o`` as ``0``."""
     return name.replace("-", "").translate(_CONFUSABLE)
+
+
+def require_registrable(name: ProjectName, confusable: ProjectName | None) -> None:
+    """Raise NotAllowed for a name that a new project may not take.
+
+    ``confusable``: an existing project whose name looks the same (``confusable_skeleton``), None where there is none.
+    """
+    if name.replace("-", "_") in _STANDARD_LIBRARY:
+        raise NotAllowed("the name of a standard-library module", subject=name, rule="name-standard-library")
+    if confusable is not None:
+        raise NotAllowed("too similar to an existing project", subject=name, rule="name-confusable", found=confusable)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from assay.index.ledger.schema import events, grants, projects, tokens, users
 from assay.model.errors import AlreadyExists, CallerError, NotAllowed, NotFound
-from assay.model.names import ProjectName
+from assay.model.names import ProjectName, confusable_skeleton
 from assay.model.permissions import Action, Grant, Principal, ProjectRole, Scope
 
 TOKEN_PATTERN = re.compile(r"\Aassay_[a-z2-7]{58}\Z")
@@ -183,7 +183,14 @@ def create_project(
     if find_project(connection, name):
         raise AlreadyExists("this project exists already", subject=name)
     connection.execute(
-        insert(projects).values(name=name, origin=origin, private=private, created=now, created_by=actor)
+        insert(projects).values(
+            name=name,
+            skeleton=confusable_skeleton(name),
+            origin=origin,
+            private=private,
+            created=now,
+            created_by=actor,
+        )
     )
     record_event(connection, "project-created", actor, now, name, origin=origin, private=private)
 
@@ -192,6 +199,13 @@ def record_upstream_check(connection: Connection, name: ProjectName, etag: str |
     """Note when the upstream was asked for ``name`` last, and the ETag it gave."""
     values = {"upstream_etag": etag[:200] if etag else None, "upstream_checked": now}
     connection.execute(update(projects).where(projects.c.name == name).values(**values))
+
+
+def confusable_with(connection: Connection, name: ProjectName) -> ProjectName | None:
+    """Another project whose name looks like ``name``, or None."""
+    alike = (projects.c.skeleton == confusable_skeleton(name), projects.c.name != name)
+    found = connection.scalar(select(projects.c.name).where(*alike).limit(1))
+    return ProjectName(found) if found else None
 
 
 def project_names(connection: Connection) -> list[ProjectName]:

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from assay.index.ledger.schema import files, head, outbox, publications
-from assay.index.proposals import Proposal, PublishFiles, decode_proposal, encode_proposal
+from assay.index.proposals import Proposal, ProposedFile, PublishFiles, decode_proposal, encode_proposal
 from assay.model.digests import Sha256
 from assay.model.errors import AlreadyExists, Fenced, SignerRefused
 from assay.model.names import ProjectName
 from assay.trust.layout import file_target
 
 MAX_BATCH = 500
+MAX_VARIABLES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class FileRow:
     size: int
     core_metadata: Sha256 | None
     upstream_url: str | None
+    proposal: int
     state: str
 
 
@@ -70,39 +73,39 @@ class Head:
 def propose(connection: Connection, proposal: Proposal) -> int:
     """Put ``proposal`` in the outbox, and its files in the ledger as pending; returns its number in line.
 
-    Raises AlreadyExists when a filename of it is taken by other bytes. A file refused before may be proposed again.
+    Raises AlreadyExists when a filename of it is taken. A file that was refused may be proposed again.
     """
-    if isinstance(proposal, PublishFiles):
-        for file in proposal.files:
-            distribution, entry = file.distribution, file.entry
-            old = find_file(connection, proposal.project, entry.filename)
-            if old is not None and old.state != "refused":
-                raise AlreadyExists(
-                    "this filename already exists with other bytes" if old.sha256 != entry.sha256 else "already exists",
-                    subject=entry.filename,
-                    expected=f"sha256 {old.sha256}",
-                    found=f"sha256 {entry.sha256}",
-                    next_step="release a new version: one name has one hash, for ever",
-                )
-            values = {
-                "path": file_target(distribution),
-                "project": proposal.project,
-                "version": distribution.version,
-                "filename": entry.filename,
-                "sha256": entry.sha256,
-                "size": entry.size,
-                "core_metadata": entry.core_metadata,
-                "upstream_url": entry.upstream_url,
-                "upload_time": entry.upload_time,
-                "state": "pending",
-            }
-            if old is None:
-                connection.execute(insert(files).values(**values))
-            else:
-                connection.execute(update(files).where(files.c.path == old.path).values(**values))
     row = {"project": proposal.project, "proposal": encode_proposal(proposal), "state": "pending"}
-    done = connection.execute(insert(outbox).values(**row))
-    return int(done.inserted_primary_key[0])  # type: ignore[index]
+    seq = int(connection.execute(insert(outbox).values(**row)).inserted_primary_key[0])  # type: ignore[index]
+    if isinstance(proposal, PublishFiles) and proposal.files:
+        names = [file.entry.filename for file in proposal.files]
+        refused = (files.c.project == proposal.project, files.c.state == "refused")
+        for start in range(0, len(names), MAX_VARIABLES):
+            connection.execute(
+                delete(files).where(*refused, files.c.filename.in_(names[start : start + MAX_VARIABLES]))
+            )
+        try:
+            connection.execute(insert(files), [_file_values(proposal.project, file, seq) for file in proposal.files])
+        except IntegrityError as error:
+            raise AlreadyExists("a filename already exists", subject=proposal.project) from error
+    return seq
+
+
+def _file_values(project: ProjectName, file: ProposedFile, seq: int) -> dict[str, Any]:
+    entry = file.entry
+    return {
+        "path": file_target(file.distribution),
+        "project": project,
+        "version": file.distribution.version,
+        "filename": entry.filename,
+        "sha256": entry.sha256,
+        "size": entry.size,
+        "core_metadata": entry.core_metadata,
+        "upstream_url": entry.upstream_url,
+        "upload_time": entry.upload_time,
+        "proposal": seq,
+        "state": "pending",
+    }
 
 
 def files_of(connection: Connection, project: ProjectName) -> list[FileRow]:
@@ -212,8 +215,8 @@ def move_head(connection: Connection, intent: Intent, epoch: int, timestamp: byt
     for row in intent.rows:
         if isinstance(row.proposal, PublishFiles):
             paths = [file_target(file.distribution) for file in row.proposal.files]
-            for start in range(0, len(paths), 500):
-                mine = (files.c.path.in_(paths[start : start + 500]), files.c.state == "pending")
+            for start in range(0, len(paths), MAX_VARIABLES):
+                mine = (files.c.path.in_(paths[start : start + MAX_VARIABLES]), files.c.state == "pending")
                 connection.execute(update(files).where(*mine).values(state="published"))
 
 

@@ -71,6 +71,7 @@ projects = Table(
     "projects",
     metadata,
     Column("name", String(100), primary_key=True),
+    Column("skeleton", String(100), nullable=False, index=True),
     Column("origin", String(16), nullable=False),
     Column("private", Boolean, nullable=False, default=False),
     Column("created", Instant, nullable=False),
@@ -103,10 +104,11 @@ files = Table(
     Column("core_metadata", String(64)),
     Column("upstream_url", String(2000)),
     Column("upload_time", Instant, nullable=False),
+    Column("proposal", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     UniqueConstraint("project", "filename"),
 )
-"""``state``: pending (proposed), published, or refused (the signer would not sign it)."""
+"""``proposal``: its row in the outbox. ``state``: pending, published, or refused (the signer would not sign it)."""
 
 events = Table(
     "events",

@@ -1,0 +1,145 @@
+"""Admission of an upload, in one direction: digests, rights, the archive, the form, the blob, the ledger.
+
+Nothing is stored under its name before every check has passed; the ledger's transaction decides the rights again, so
+that what was checked is what is written. Returns when the proposal is durable; publishing is the signer's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from assay.formats.inspect import InspectedDistribution, InspectionLimits, inspect_distribution
+from assay.formats.pages import PageFile, file_url, format_time
+from assay.formats.upload_form import FileDigests, UploadForm
+from assay.index.blobs import BlobStore
+from assay.index.ledger import Ledger, accounts
+from assay.index.ledger.publications import find_file, propose
+from assay.index.proposals import ProposedFile, PublishFiles
+from assay.model.digests import Sha256
+from assay.model.distributions import Distribution, DistributionKind
+from assay.model.errors import AlreadyExists, NotAllowed
+from assay.model.names import ProjectName, require_registrable
+from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedUpload:
+    """An upload that arrived whole: its form, and its bytes at ``path`` (``size`` bytes, hashed while they came)."""
+
+    form: UploadForm
+    path: Path
+    digests: FileDigests
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The desk where uploads are admitted."""
+
+    ledger: Ledger
+    blobs: BlobStore
+    limits: InspectionLimits
+    clock: Callable[[], datetime]
+
+    def admit(self, upload: ReceivedUpload, principal: Principal) -> int:
+        """Admit ``upload`` and propose it; returns the proposal's number in the outbox, to wait for.
+
+        The identical file again is admitted again without effect. Raises CallerError with the field or archive member
+        and the rule, OperatorError when it cannot be stored. ``upload.path`` is moved or left; its owner removes it.
+        """
+        distribution = upload.form.distribution
+        upload.form.digests.require_match(upload.digests)
+        with self.ledger.read() as connection:
+            _decide(connection, principal, distribution.project, self.clock())
+            if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
+                return known
+        with upload.path.open("rb") as stream:
+            inspected = inspect_distribution(stream, distribution.filename, self.limits)
+        upload.form.require_metadata(inspected.metadata)
+        sidecar = None
+        if distribution.kind is DistributionKind.WHEEL:
+            sidecar = self.blobs.store_bytes(inspected.metadata_bytes)
+        self.blobs.store(upload.path, upload.digests.sha256)
+        return self._record(upload, principal, inspected, sidecar)
+
+    def _record(
+        self, upload: ReceivedUpload, principal: Principal, inspected: InspectedDistribution, sidecar: Sha256 | None
+    ) -> int:
+        distribution, now = inspected.distribution, self.clock()
+        project = distribution.project
+        with self.ledger.write() as connection:
+            if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
+                return known
+            right = _decide(connection, principal, project, now)
+            if accounts.find_project(connection, project) is None:
+                accounts.create_project(connection, project, principal.user, now)
+                accounts.grant_role(connection, project, principal.user, ProjectRole.OWNER, principal.user, now)
+            entry = PageFile(
+                filename=distribution.filename,
+                url=file_url(project, distribution.version, distribution.filename),
+                sha256=upload.digests.sha256,
+                size=upload.size,
+                upload_time=now,
+                requires_python=inspected.metadata.requires_python,
+                core_metadata=sidecar,
+            )
+            accounts.record_use(connection, principal, now)
+            accounts.record_event(
+                connection,
+                "file-uploaded",
+                principal.user,
+                now,
+                project,
+                filename=entry.filename,
+                sha256=entry.sha256,
+                authenticated=principal.authenticated,
+            )
+            file = ProposedFile(distribution, entry, vouching(right, now))
+            return propose(connection, PublishFiles(project, "upload", (file,)))
+
+
+def vouching(right: UploadRight, now: datetime) -> dict[str, str]:
+    """Who vouches for a file, for the ``custom`` of its target."""
+    return {
+        "origin": "upload",
+        "uploader": right.uploader,
+        "role": right.role.value,
+        "granted_by": right.granted_by,
+        "granted_at": format_time(right.granted_at),
+        "authenticated": right.authenticated,
+        "uploaded_at": format_time(now),
+    }
+
+
+def _decide(connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> UploadRight:
+    row = accounts.find_project(connection, project)
+    if row is None:
+        require_registrable(project, accounts.confusable_with(connection, project))
+        return decide_registration(principal, project, now)
+    if row.origin != "upload":
+        raise NotAllowed(
+            "this project is pulled through from the upstream; it cannot be uploaded here",
+            subject=project,
+            rule="upstream-project",
+            next_step="choose another name, or reserve it as a private name before anybody installs it",
+        )
+    return decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
+
+
+def _identical(connection: Connection, distribution: Distribution, sha256: Sha256) -> int | None:
+    """The proposal of the same file, if it was admitted before. Raises AlreadyExists when it was other bytes."""
+    old = find_file(connection, distribution.project, distribution.filename)
+    if old is None or old.state == "refused":
+        return None
+    if old.sha256 != sha256:
+        raise AlreadyExists(
+            "this filename already exists with other bytes",
+            subject=distribution.filename,
+            expected=f"sha256 {old.sha256}",
+            found=f"sha256 {sha256}",
+            next_step="release a new version: one name has one hash, for ever",
+        )
+    return old.proposal
