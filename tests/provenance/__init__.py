@@ -1,0 +1,1 @@
+"""Tests of OpenPGP and PEP 740 verification."""
