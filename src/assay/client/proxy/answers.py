@@ -1,0 +1,261 @@
+"""Requests to answers: every covered page, file and sidecar comes out of the verified source or not at all.
+
+Errors become answers in one place, ``Answers.answer``: 451 with the reason as one line, which pip and uv print before
+they stop, and as ``application/problem+json``, whose ``detail`` uv prints too. No refusal is a 5xx: installers retry
+those.
+"""
+
+import hashlib
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import orjson
+from aiohttp import web
+from packaging.metadata import parse_email
+from packaging.version import InvalidVersion, Version
+
+from assay.client.policy import Policy
+from assay.client.proxy.location import Location, Origin, parse_authority, parse_location, redact
+from assay.client.proxy.passing import Passing
+from assay.client.proxy.refusals import Refusals, reason_line
+from assay.client.proxy.routes import (
+    Covered,
+    FileRequest,
+    JsonApiRequest,
+    PageRequest,
+    ProjectListRequest,
+    Refused,
+    Tunnel,
+    not_covered,
+    route,
+)
+from assay.client.proxy.shown import show_page
+from assay.client.proxy.source import VerifiedSource
+from assay.client.proxy.streaming import answer_file, file_headers
+from assay.formats.json_api import files_of, newest_version, render_project_json
+from assay.formats.negotiation import PageType, choose_encoding, choose_page_type
+from assay.formats.pages import PageFile, ProjectPage, render_page_json
+from assay.formats.simple_html import render_page_html
+from assay.model.distributions import Distribution, parse_distribution
+from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
+from assay.model.names import ProjectName
+
+STATUS_REFUSED: Final = 451
+GZIP_FROM_BYTES: Final = 4096
+MAX_KNOWN_PAGES: Final = 256
+_GZIP_LEVEL: Final = 1
+
+
+class Answers:
+    """Answers the requests of one run.
+
+    ``clock`` gives the time in UTC. ``cooling`` are the filenames that the cooldown kept off the pages shown.
+    """
+
+    def __init__(
+        self,
+        source: VerifiedSource,
+        covered: Covered,
+        policy: Policy,
+        refusals: Refusals,
+        passing: Passing,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._source = source
+        self._covered = covered
+        self._policy = policy
+        self._refusals = refusals
+        self._passing = passing
+        self._clock = clock
+        self._known: OrderedDict[ProjectName, ProjectPage] = OrderedDict()
+        self.cooling: dict[str, None] = {}
+
+    async def answer(self, origin: Origin | None, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. ``origin``: where the CONNECT led, None for a request in absolute form."""
+        url, package = redact(f"{origin or ''}{request.raw_path}"), True
+        try:
+            origin, path = _target(origin, request)
+            accept = request.headers.get("Accept", "")
+            allowed = self._policy.allows_host(origin.host)
+            found = route(request.method, origin, path, accept, self._covered, host_is_allowed=allowed)
+            package = not isinstance(found, Tunnel | ProjectListRequest | Refused) or (
+                isinstance(found, Refused) and found.package
+            )
+            match found:
+                case PageRequest():
+                    return await self._page(request, found)
+                case FileRequest():
+                    return await self._file(request, found)
+                case JsonApiRequest():
+                    return await self._json_api(request, found)
+                case ProjectListRequest():
+                    raise NotFound("the list of all projects is not answered here", subject=url)
+                case Tunnel():
+                    return await self._passing.forward(request, origin)
+                case Refused():
+                    raise _refusal(found)
+        except NotFound as error:
+            return _problem(404, error)
+        except AssayError as error:
+            self._refusals.record(error, url, self._clock(), package=package)
+            return _problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
+        except ConnectionError:
+            raise  # the child hung up: aiohttp's own way
+        except Exception as error:
+            failure = OperatorError("the proxy failed on this request", found=f"{type(error).__name__}: {error}")
+            self._refusals.record(failure, url, self._clock(), package=package)
+            raise
+
+    async def _page(self, request: web.BaseRequest, asked: PageRequest) -> web.StreamResponse:
+        verified = await self._source.page(asked.project)
+        if verified is None:
+            raise NotFound("the index vouches that there is no such project", subject=asked.project)
+        self._remember(verified.page)
+        shown = self._show(verified.page, asked.base)
+        page_type = choose_page_type(request.headers.get("Accept"))
+        if page_type is None:
+            return web.Response(status=406)
+        if page_type is not PageType.JSON:
+            body = render_page_html(shown)
+        else:
+            body = verified.data if shown == verified.page else render_page_json(shown)
+        return _document(request, body, page_type.content_type)
+
+    async def _json_api(self, request: web.BaseRequest, asked: JsonApiRequest) -> web.StreamResponse:
+        verified = await self._source.page(asked.project)
+        page = self._show(verified.page, None) if verified else None
+        version = (_canonical(asked.version) if asked.version else newest_version(page)) if page else None
+        files = files_of(page, version) if page and version else ()
+        if not files or page is None or version is None:
+            raise NotFound("the index vouches that there is no such release", subject=asked.project)
+        described = next((file.filename for file in files if file.core_metadata is not None), None)
+        metadata = None
+        if described is not None:
+            metadata = parse_email(await self._source.sidecar(parse_distribution(described, asked.project)))[0]
+        body = render_project_json(page, metadata, version, "", every_release=asked.version is None)
+        return _document(request, body, "application/json")
+
+    async def _file(self, request: web.BaseRequest, asked: FileRequest) -> web.StreamResponse:
+        distribution, entry = await self._listed(asked)
+        if self._policy.is_cooling(distribution.project, entry.upload_time, self._clock()):
+            raise self._too_young(entry)
+        if asked.sidecar:
+            if entry.core_metadata is None:
+                raise NotFound("the index has no metadata beside this file", subject=distribution.filename)
+            body = await self._source.sidecar(distribution)
+            headers = file_headers(entry.core_metadata) | {"Content-Type": "text/plain; charset=utf-8"}
+            return web.Response(body=body, headers=headers)
+        if request.method == "HEAD":
+            return web.Response(headers=file_headers(entry.sha256) | {"Content-Length": str(entry.size)})
+        return await answer_file(request, await self._source.file(distribution))
+
+    async def _listed(self, asked: FileRequest) -> tuple[Distribution, PageFile]:
+        """The entry of a verified page that covers the request. Raises NotFound or RefusedByPolicy without one."""
+        for distribution in asked.candidates:
+            known = self._known.get(distribution.project)
+            if known is not None and (entry := _entry(known, distribution, asked)):
+                return distribution, entry
+            verified = await self._source.page(distribution.project)
+            if verified is not None:
+                self._remember(verified.page)
+                if entry := _entry(verified.page, distribution, asked):
+                    return distribution, entry
+        if asked.own:
+            raise NotFound("the index vouches that there is no such file", subject=asked.candidates[0].filename)
+        raise _refusal(not_covered(asked.location.origin, package=True))
+
+    def _remember(self, page: ProjectPage) -> None:
+        """Keep a page for the files that are asked for next."""
+        self._known[page.project] = page
+        self._known.move_to_end(page.project)
+        if len(self._known) > MAX_KNOWN_PAGES:
+            self._known.popitem(last=False)
+
+    def _show(self, published: ProjectPage, base: Location | None) -> ProjectPage:
+        shown, cooling = show_page(published, base, self._covered, self._policy, self._clock())
+        self.cooling.update(dict.fromkeys(cooling))
+        return shown
+
+    def _too_young(self, entry: PageFile) -> RefusedByPolicy:
+        return RefusedByPolicy(
+            "younger than the policy's cooldown",
+            rule="cooldown",
+            subject=entry.filename,
+            expected=f"at least {self._policy.cooldown_days} days old",
+            found=f"uploaded {entry.upload_time:%Y-%m-%d %H:%M} UTC",
+            next_step="wait, take an older version, or list the project in 'cooldown_exempt' of the policy",
+        )
+
+
+def _target(origin: Origin | None, request: web.BaseRequest) -> tuple[Origin, str]:
+    """Where the request leads, and its path without query. Raises RefusedByPolicy when that is ambiguous."""
+    target = request.raw_path.partition("#")[0].partition("?")[0]
+    try:
+        if origin is None:
+            scheme, _, rest = target.partition("://")
+            authority, slash, path = rest.partition("/")
+            if scheme.lower() != "http":
+                raise CallerError("only http is asked for without a tunnel", subject=redact(target))
+            return parse_authority(authority.rpartition("@")[2], "http"), slash + path
+        host = request.headers.get("Host", "")
+        if not target.startswith("/") or parse_authority(host, origin.scheme) != origin:
+            raise CallerError(f"a request inside the tunnel to {origin} names another place", subject=repr(host[:200]))
+    except CallerError as error:
+        raise RefusedByPolicy(error.what, rule="malformed-url", subject=error.subject) from error
+    return origin, target
+
+
+def _entry(page: ProjectPage, distribution: Distribution, asked: FileRequest) -> PageFile | None:
+    """The entry of ``page`` that covers the request: by name at the index itself, elsewhere by the upstream's URL."""
+    entry = page.file(distribution.filename)
+    if entry is None or asked.own:
+        return entry
+    try:
+        is_there = entry.upstream_url is not None and parse_location(entry.upstream_url) == asked.location
+    except CallerError:
+        return None
+    return entry if is_there else None
+
+
+def _canonical(version: str) -> str | None:
+    try:
+        return str(Version(version))
+    except InvalidVersion:
+        return None
+
+
+def _refusal(refused: Refused) -> RefusedByPolicy:
+    next_step = None
+    if refused.rule == "host-not-covered":
+        next_step = "if this host may be used without verification, add it to 'allow_hosts' in assay-policy.toml"
+    return RefusedByPolicy(refused.reason, rule=refused.rule, next_step=next_step)
+
+
+def _document(request: web.BaseRequest, body: bytes, content_type: str) -> web.StreamResponse:
+    """A page or JSON document: always asked for again (ETag), compressed when it is long."""
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    headers = {
+        "Content-Type": content_type,
+        "Cache-Control": "max-age=0",
+        "ETag": f'W/"{digest}"',
+        "Vary": "Accept, Accept-Encoding",
+    }
+    known = request.headers.get("If-None-Match", "")
+    if digest in known or known.strip() == "*":
+        return web.Response(status=304, headers=headers)
+    if len(body) >= GZIP_FROM_BYTES and choose_encoding(request.headers.get("Accept-Encoding")) == "gzip":
+        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+        body = compressor.compress(body) + compressor.flush()
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)
+
+
+def _problem(status: int, error: AssayError) -> web.Response:
+    """``error`` as an answer (RFC 9457). The reason phrase is what pip shows, ``detail`` what uv shows."""
+    line = reason_line(error)
+    document = {"type": "about:blank", "title": error.what, "status": status, "detail": line, "rule": error.rule}
+    headers = {"Cache-Control": "no-store", "Content-Type": "application/problem+json"}
+    return web.Response(status=status, reason=line, body=orjson.dumps(document), headers=headers)

@@ -1,0 +1,205 @@
+"""``assay run``: one command, with nothing between it and the network but verified data.
+
+The index is brought up to date before the command starts: when that fails, it never starts. While the command runs,
+nothing is printed (installers draw on the terminal, and print the reason of a refused file themselves); what was
+refused is explained afterwards, and decides the exit code.
+"""
+
+import asyncio
+import os
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from assay.client.discover import PipSettings
+from assay.client.environment import RunPlaces, cache_folder, child_environment
+from assay.client.policy import Policy
+from assay.client.proxy.answers import Answers
+from assay.client.proxy.authority import Authority
+from assay.client.proxy.front import Front
+from assay.client.proxy.passing import Passing
+from assay.client.proxy.refusals import Refusal, Refusals, exit_code_of_run, render_refusals
+from assay.client.proxy.routes import Covered, cover
+from assay.client.proxy.source import VerifiedSource
+from assay.model.digests import Sha256
+from assay.model.errors import CallerError
+
+FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+FROM_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSetting:
+    """What a run is given besides the command.
+
+    ``simple_urls``: simple APIs that the index answers for, besides its own. ``trust_root``: fingerprint of the root
+    that the index is trusted by. ``cache_root``: the user's cache folder of Assay. ``environ``: the user's environment.
+    """
+
+    index: VerifiedSource
+    simple_urls: tuple[str, ...]
+    trust_root: Sha256
+    cache_root: Path
+    environ: Mapping[str, str]
+    policy: Policy = field(default_factory=Policy)
+    pip: PipSettings = field(default_factory=PipSettings)
+    clock: Callable[[], datetime] = utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended.
+
+    ``exit_code``: the run's; ``child_code``: the command's own (128 + N when signal N ended it). ``not_shown``:
+    refusals past the record's bound. ``cooling``: files that the cooldown kept off the pages. ``unverified_hosts``:
+    allowed hosts and how often each was asked. ``left_out``: settings of the user that were not handed on.
+    """
+
+    exit_code: int
+    child_code: int
+    refusals: tuple[Refusal, ...]
+    not_shown: int
+    cooling: tuple[str, ...]
+    unverified_hosts: Mapping[str, int]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProxy:
+    """A proxy that answers. ``url`` has the run's credential in it; ``certificates`` is for ``SSL_CERT_FILE``."""
+
+    url: str
+    certificates: Path
+    refusals: Refusals
+    answers: Answers
+    passing: Passing
+
+
+async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport:
+    """Run ``command`` behind the proxy, with this process's standard streams.
+
+    Raises CallerError when the command cannot be started or the policy contradicts the covered indexes, and whatever
+    ``refresh`` of the index raises: then nothing was started.
+    """
+    covered = cover(setting.index.url, setting.simple_urls)
+    _require_consistent(setting.policy, covered)
+    await setting.index.refresh()
+    caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest())
+    caches.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with running_proxy(setting, covered) as proxy:
+        places = RunPlaces(proxy.certificates, caches)
+        child = child_environment(setting.environ, places, proxy.url, covered, setting.pip)
+        child_code = await _run_child(command, child.variables)
+        refusals = proxy.refusals.all()
+        return RunReport(
+            exit_code=exit_code_of_run(refusals, child_code),
+            child_code=child_code,
+            refusals=refusals,
+            not_shown=proxy.refusals.not_shown,
+            cooling=tuple(proxy.answers.cooling),
+            unverified_hosts=dict(proxy.passing.hosts),
+            left_out=child.left_out,
+        )
+
+
+@asynccontextmanager
+async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[RunningProxy]:
+    """A proxy for the time of the context, with a private folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="assay-run-") as name:
+        folder = Path(name)
+        authority = Authority(folder, setting.clock())
+        certificates = folder / "certificates.pem"
+        certificates.write_bytes(authority.certificate_pem() + _roots_of_allowed_hosts(setting))
+        refusals, passing = Refusals(), Passing(setting.environ)
+        answers = Answers(setting.index, covered, setting.policy, refusals, passing, setting.clock)
+        front = Front(answers, authority, covered, setting.policy, passing, refusals, setting.clock)
+        await front.start()
+        try:
+            yield RunningProxy(front.url, certificates, refusals, answers, passing)
+        finally:
+            await front.close()
+            await passing.close()
+
+
+def render_report(report: RunReport) -> str:
+    """What to print after a run, on standard error; empty when all went well and nothing was held back."""
+    lines = [f"assay: {host} was asked without verification, as the policy allows" for host in report.unverified_hosts]
+    if report.cooling:
+        shown = ", ".join(report.cooling[:3]) + (", ..." if len(report.cooling) > 3 else "")
+        lines.append(f"assay: {len(report.cooling)} files are younger than the policy's cooldown: {shown}")
+    if report.left_out:
+        lines.append("assay: not used, because it cannot be verified: " + "; ".join(report.left_out))
+    notes = "".join(f"{line}\n" for line in lines)
+    return notes + render_refusals(report.refusals, report.child_code, not_shown=report.not_shown)
+
+
+def _require_consistent(policy: Policy, covered: Covered) -> None:
+    for base in covered.bases():
+        if policy.allows_host(base.origin.host):
+            raise CallerError(
+                "the policy allows a covered index to pass without verification",
+                rule="policy-contradiction",
+                subject=base.origin.host,
+                next_step="remove the host from 'allow_hosts'",
+            )
+
+
+def _roots_of_allowed_hosts(setting: RunSetting) -> bytes:
+    """The certificates that the user trusts for hosts outside; needed only where the policy allows any."""
+    if not setting.policy.allow_hosts:
+        return b""
+    path = setting.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    return b"\n" + Path(path).read_bytes() if path and Path(path).is_file() else b""
+
+
+async def _run_child(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environ)
+    except OSError as error:
+        raise CallerError(
+            "the command cannot be started", rule="command", subject=command[0], found=error.strerror
+        ) from error
+    with _forwarding_signals(process):
+        code = await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _forwarding_signals(process: asyncio.subprocess.Process) -> Iterator[None]:
+    """Hand signals on to the child instead of dying before it.
+
+    What the terminal sends (Ctrl-C) it sends to the whole foreground group, so the child has it already.
+    """
+    loop = asyncio.get_running_loop()
+
+    def forward(number: signal.Signals) -> None:
+        if process.returncode is None and not (number in FROM_THE_TERMINAL and _in_foreground()):
+            process.send_signal(number)
+
+    for number in FORWARDED:
+        loop.add_signal_handler(number, forward, number)
+    try:
+        yield
+    finally:
+        for number in FORWARDED:
+            loop.remove_signal_handler(number)
+
+
+def _in_foreground() -> bool:
+    """Is this process in the terminal's foreground group?"""
+    try:
+        return os.tcgetpgrp(sys.__stderr__.fileno() if sys.__stderr__ else 2) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
