@@ -80,6 +80,14 @@ def choose_page_type(accept: str | None) -> PageType | None:
     return best[1] if best else None
 
 
+def asks_for(accept: str | None, *media_types: str) -> bool:
+    """Whether ``Accept`` names one of ``media_types`` itself, with a weight above zero; wildcards do not count."""
+    if not accept or len(accept) > MAX_HEADER_CHARS:
+        return False
+    named = {f"{found.kind}/{found.subtype}" for found in _media_ranges(accept) if found.quality > 0}
+    return not named.isdisjoint(media_types)
+
+
 def page_type_of_format(text: str) -> PageType | None:
     """The type that ``?format=`` names (PEP 691, URL parameter), or None for any other text.
 

@@ -1,0 +1,152 @@
+"""Distributions and their sidecars at ``/packages/``: whole or in one range, in chunks, for ever the same.
+
+Invariants: a name is answered with the blob that the catalogue gives it, or not at all; memory per request is one
+chunk; the descriptor is closed on every path; nothing is sent on to a client that has gone.
+"""
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from assay.index.blobs import BlobStore
+from assay.index.web.asgi import IMMUTABLE, NOSNIFF, Headers, Request, Send, respond
+from assay.index.web.conditional import ByteRange, UnsatisfiableRange, choose_range, matching_tag
+from assay.index.web.pages import parse_segment
+from assay.index.web.services import Catalogue, LocatedFile, PullThrough
+from assay.model.digests import Sha256
+from assay.model.errors import NotFound, StorageUnavailable
+from assay.model.names import ProjectName
+
+CHUNK_BYTES: Final = 262_144
+_HASHED_NAME: Final = re.compile(r"([0-9a-f]{64})\.(.+)\Z", re.DOTALL)
+_BINARY: Final = (b"content-type", b"application/octet-stream")
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_SANDBOX: Final = (b"content-security-policy", b"sandbox; default-src 'none'")
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFiles:
+    """Everything under ``/packages/``."""
+
+    blobs: BlobStore
+    catalogue: Catalogue
+    pull_through: PullThrough | None = None
+
+    async def answer(self, request: Request, send: Send, segments: list[str]) -> None:
+        """Answer GET or HEAD of ``/packages/`` + project, version, filename (plain or hashed). Raises NotFound."""
+        if len(segments) != 3:
+            raise NotFound("no such address")
+        text, version, name = segments
+        project = parse_segment(text)
+        filename, located = await self._locate(project, version, name)
+        if located is None and self.pull_through is not None:
+            await self.pull_through.fetch_page(project)
+            filename, located = await self._locate(project, version, name)
+        if located is None or project != text:
+            raise NotFound("no such file here", subject=name[:255])
+        path = self.blobs.path(located.sha256)
+        descriptor = await self._open(path, project, version, filename)
+        try:
+            await _send_file(request, send, descriptor, located, _TEXT if name.endswith(".metadata") else _BINARY)
+        finally:
+            os.close(descriptor)
+
+    async def _locate(self, project: ProjectName, version: str, name: str) -> tuple[str, LocatedFile | None]:
+        """The plain filename, and its blob. A hashed name (a consistent snapshot's) must carry the blob's own hash."""
+        hashed = _HASHED_NAME.match(name)
+        if hashed is None:
+            return name, await self.catalogue.locate(project, version, name)
+        located = await self.catalogue.locate(project, version, hashed.group(2))
+        return hashed.group(2), located if located and located.sha256 == Sha256(hashed.group(1)) else None
+
+    async def _open(self, path: Path, project: ProjectName, version: str, filename: str) -> int:
+        """A descriptor of the blob, which the pull-through may bring in first."""
+        descriptor = _open_blob(path)
+        if descriptor is None and self.pull_through is not None:
+            await self.pull_through.fetch_file(project, version, filename)
+            descriptor = _open_blob(path)
+        if descriptor is None:
+            raise StorageUnavailable("a published file is not in the store", rule="blob-missing", subject=filename)
+        return descriptor
+
+
+def _open_blob(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageUnavailable("a published file cannot be read", found=str(error)) from error
+
+
+async def _send_file(
+    request: Request, send: Send, descriptor: int, located: LocatedFile, content_type: tuple[bytes, bytes]
+) -> None:
+    size = os.fstat(descriptor).st_size
+    if located.size is not None and located.size != size:
+        raise StorageUnavailable(
+            "the store's file has another length than was published",
+            rule="blob-length",
+            subject=located.sha256,
+            expected=str(located.size),
+            found=str(size),
+        )
+    etag = f'"{located.sha256}"'
+    headers: Headers = [(b"etag", etag.encode("ascii")), IMMUTABLE, (b"accept-ranges", b"bytes")]
+    if matching_tag(request.header(b"if-none-match"), etag) is not None:
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    headers += [content_type, NOSNIFF, _SANDBOX]
+    wanted = _wanted_range(request, etag, size)
+    if isinstance(wanted, UnsatisfiableRange):
+        await respond(send, 416, [*headers[:1], (b"content-range", b"bytes */%d" % size), NOSNIFF])
+        return
+    part = wanted or ByteRange(0, size)
+    headers.append((b"content-length", b"%d" % (part.stop - part.start)))
+    if wanted is not None:
+        headers.append((b"content-range", wanted.content_range(size)))
+    await send({"type": "http.response.start", "status": 206 if wanted else 200, "headers": headers})
+    if request.method == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await _send_chunks(request, send, descriptor, part)
+
+
+def _wanted_range(request: Request, etag: str, size: int) -> ByteRange | UnsatisfiableRange | None:
+    """Ranges are defined for GET alone (RFC 9110 section 14.2)."""
+    text = request.header(b"range") if request.method == "GET" else None
+    return choose_range(text, request.header(b"if-range"), etag, size) if text is not None else None
+
+
+async def _send_chunks(request: Request, send: Send, descriptor: int, part: ByteRange) -> None:
+    """Send the bytes of ``part``. A file that ends early raises, so that the server cuts the response off."""
+    connection = request.connection
+    offset = part.start
+    while offset < part.stop:
+        if connection is not None and connection.is_lost():
+            return
+        chunk = await _read(descriptor, min(CHUNK_BYTES, part.stop - offset), offset)
+        if not chunk:
+            raise StorageUnavailable("a published file ended early", rule="blob-length")
+        offset += len(chunk)
+        await send({"type": "http.response.body", "body": chunk, "more_body": offset < part.stop})
+    if part.start == part.stop:
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _read(descriptor: int, length: int, offset: int) -> bytes | bytearray:
+    """At most ``length`` bytes at ``offset``: at once from the page cache, from a slow disk in a thread."""
+    if _NOWAIT:
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(descriptor, [buffer], offset, _NOWAIT)
+        except OSError:  # not in the page cache, or a file system that cannot tell
+            count = 0
+        if count:
+            return buffer if count == length else buffer[:count]
+    return await asyncio.to_thread(os.pread, descriptor, length, offset)

@@ -1,0 +1,112 @@
+"""What the web needs of the rest of the index, as Protocols and one frozen value, and what it hands over.
+
+Invariant: nothing here can sign, and nothing here gives the web a way to write what a reader may fetch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from assay.formats.upload_form import FileDigests, FormLimits, UploadForm
+from assay.index.blobs import BlobStore
+from assay.index.published import PublishedStore
+from assay.model.digests import Sha256
+from assay.model.names import ProjectName
+from assay.model.permissions import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedFile:
+    """Where the bytes of a published name are: the blob ``sha256``, ``size`` bytes long (None: as long as the blob)."""
+
+    sha256: Sha256
+    size: int | None = None
+
+
+class Catalogue(Protocol):
+    """Which blob stands behind a published name."""
+
+    async def locate(self, project: ProjectName, version: str, filename: str) -> LocatedFile | None:
+        """The blob of ``packages/<project>/<version>/<filename>``, None where nothing is published under this name.
+
+        ``filename`` is as it stands in the URL, untrusted: a distribution's, or one with ``.metadata`` appended.
+        """
+
+
+class PullThrough(Protocol):
+    """Brings in what an upstream index has. Each method is bounded in time; many may be under way at once."""
+
+    async def fetch_page(self, project: ProjectName) -> None:
+        """See to it that a recent page of ``project`` is published. Returns quickly where the published one is recent.
+
+        Called before the page of a project is served that is not published, or that is of upstream origin. Returns in
+        silence where the upstream does not have the project or may not be asked (a private name). Raises Unreachable or
+        UpstreamError only where no page is published at all, UpstreamChanged where the upstream contradicts itself.
+        """
+
+    async def fetch_file(self, project: ProjectName, version: str, filename: str) -> None:
+        """See to it that the blob of a located name is stored. Called where it is not; ``filename`` as in ``locate``.
+
+        Raises Unreachable, UpstreamError or UpstreamChanged.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedUpload:
+    """An upload that arrived whole: its form, and its bytes at ``path`` with the digests that were counted on the way.
+
+    The digests that the form declares match. ``path`` may be moved away; the web removes it if it is still there after
+    ``publish`` has returned.
+    """
+
+    form: UploadForm
+    path: Path
+    size: int
+    digests: FileDigests
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Caps on uploads. Sizes in bytes, times in seconds.
+
+    An upload may take ``max_seconds``; after ``grace_s`` it must have come in at ``min_bytes_per_s`` on average, and
+    no ``stall_s`` may pass without a byte. ``max_uploads`` are received or published at once; another one waits
+    ``queue_s`` for its turn. ``min_free_bytes`` of disk stay free.
+    """
+
+    max_file_bytes: int = 2_000_000_000
+    form: FormLimits = field(default_factory=FormLimits)
+    max_seconds: float = 3_600.0
+    grace_s: float = 30.0
+    min_bytes_per_s: int = 4_096
+    stall_s: float = 30.0
+    max_uploads: int = 16
+    queue_s: float = 20.0
+    min_free_bytes: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WebServices:
+    """Exactly what the web needs.
+
+    ``authenticate``: who holds this token; raises NotAllowed. ``publish``: admits an upload and returns when it is
+    installable; raises CallerError or OperatorError. Both block and are called in threads, at most
+    ``upload_limits.max_uploads`` of each at once. ``list_projects`` blocks, too: all names, in the order to show them.
+    ``incoming``: a folder on the blobs' file system for uploads under way. ``root_fingerprint``: of the trust root, for
+    the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
+    ``cache_bytes``: memory for pages and metadata.
+    """
+
+    published: PublishedStore
+    blobs: BlobStore
+    catalogue: Catalogue
+    incoming: Path
+    authenticate: Callable[[str], Principal]
+    publish: Callable[[ReceivedUpload, Principal], object]
+    list_projects: Callable[[], Sequence[ProjectName]]
+    root_fingerprint: str
+    pull_through: PullThrough | None = None
+    upload_limits: UploadLimits = field(default_factory=UploadLimits)
+    base_url: str | None = None
+    cache_bytes: int = 128_000_000
