@@ -6,13 +6,15 @@ the index pull it through from upstream), and counts only if its hash is the one
 
 import asyncio
 import hashlib
+import re
+import zipfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from assay import durable
 from assay.client.store import MetadataStore
@@ -20,7 +22,7 @@ from assay.fetch import Fetcher
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
-from assay.model.distributions import Distribution
+from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, VerificationFailed
 from assay.model.names import ProjectName
 from assay.trust.layout import RoleLimits, TargetPath, file_target, hashed_path, metadata_path, page_target
@@ -30,6 +32,8 @@ from assay.trust.verify import TrustedMetadata, VerifiedTarget
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
+
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 R = TypeVar("R")
 
@@ -118,6 +122,13 @@ class TrustedIndex:
     async def _current(self) -> TrustedMetadata:
         return self._trusted or await self._refresh_since(None)
 
+    def freshness(self) -> tuple[str, int]:
+        """Until when the trusted timestamp is valid (ISO 8601, UTC), and the version of the trusted root."""
+        trusted = self._trusted
+        if trusted is None or trusted.timestamp is None:
+            raise NotFresh("nothing was refreshed yet")
+        return trusted.timestamp.expires.isoformat(), trusted.root.version
+
     # --- pages ------------------------------------------------------------------------------------------------
 
     async def page(self, project: ProjectName) -> VerifiedPage | None:
@@ -190,7 +201,8 @@ class TrustedIndex:
         path = self._files / target.sha256
         if not await asyncio.to_thread(_is_kept, path, target):
             await self._download(distribution, target, path)
-        await asyncio.to_thread(_require_sidecar, path, distribution, entry)
+        if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
+            await asyncio.to_thread(_require_sidecar, path, distribution, entry)
         return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom)
 
     async def target(self, path: TargetPath) -> VerifiedTarget:
@@ -296,15 +308,30 @@ def _is_kept(path: Path, target: VerifiedTarget) -> bool:
 
 def _require_sidecar(path: Path, distribution: Distribution, entry: PageFile) -> None:
     """What resolvers read from the sidecar must be what the wheel itself says (threat A8)."""
-    if entry.core_metadata is None or not distribution.filename.endswith(".whl"):
-        return
     with path.open("rb") as stream:
-        found = sha256_of(read_wheel_metadata(stream, distribution.filename))
-    if found != entry.core_metadata:
+        if entry.upstream_url is None:
+            data = read_wheel_metadata(stream, distribution.filename)
+        else:
+            data = _read_foreign_metadata(stream, distribution.filename)
+    if sha256_of(data) != entry.core_metadata:
         raise VerificationFailed(
             "the wheel's own METADATA is not the sidecar that was shown for it",
             subject=distribution.filename,
             rule="sidecar",
             expected=f"sha256 {entry.core_metadata}",
-            found=f"sha256 {found}",
+            found=f"sha256 {sha256_of(data)}",
         )
+
+
+def _read_foreign_metadata(stream: BinaryIO, filename: str) -> bytes:
+    """METADATA of a wheel that never went through our admission, as installers read it: odd names are tolerated."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            names = [name for name in archive.namelist() if _METADATA.match(name)]
+            if len(names) != 1 or archive.getinfo(names[0]).file_size > MAX_SIDECAR_BYTES:
+                raise ValueError(f"{len(names)} METADATA files")
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+        raise VerificationFailed(
+            "not a readable wheel", subject=filename, rule="wheel-unreadable", found=str(error)
+        ) from error

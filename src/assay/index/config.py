@@ -13,9 +13,9 @@ from assay.model.errors import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConfig:
-    """``[upstream]``: ``url`` of a simple API (None: nothing is pulled through); ``max_age_s``: when to ask again."""
+    """``[upstream]``: ``url`` of a simple API, ``pip`` (the one pip uses here) or ``off``; ``max_age_s``: ask again."""
 
-    url: str | None = None
+    url: str = "pip"
     max_age_s: int = 600
 
 
@@ -97,6 +97,11 @@ class DataFolder:
     def socket(self) -> Path:
         """Where the signer listens for nudges."""
         return self.root / "run" / "signer.sock"
+
+    @property
+    def web_marker(self) -> Path:
+        """Exists while web takes requests; touched at most once a second by requests."""
+        return self.root / "run" / "web.up"
 
     def make(self) -> None:
         """Create the folders that are missing."""

@@ -67,6 +67,16 @@ def create_user(connection: Connection, name: str, actor: str, now: datetime, *,
     record_event(connection, "user-created", actor, now, user=name, is_admin=is_admin)
 
 
+def list_users(connection: Connection) -> list[dict[str, Any]]:
+    """Every account."""
+    return [dict(row) for row in connection.execute(select(users).order_by(users.c.name)).mappings()]
+
+
+def has_users(connection: Connection) -> bool:
+    """Whether there is any user."""
+    return connection.scalar(select(users.c.name).limit(1)) is not None
+
+
 def require_user(connection: Connection, name: str) -> None:
     """Raise NotFound unless the user exists."""
     if not connection.scalar(select(users.c.name).where(users.c.name == name)):

@@ -7,7 +7,6 @@ from tuf.api.metadata import Root, Targets
 
 from assay.keys.custody import key_file_uri, open_signer
 from assay.keys.local import KeyFolder
-from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import KeyUnavailable
 from assay.trust.layout import BIN_PREFIX, SNAPSHOT, TIMESTAMP
 from assay.trust.plan import succinct_roles
@@ -22,17 +21,21 @@ class OnlineKeys:
     bin: Signer
 
 
-def open_online_keys(
-    folder: KeyFolder, root: Root, bins: Targets, secrets: SecretsProvider, *, encrypted: bool
-) -> OnlineKeys:
-    """Open the key of each online role, as ``root`` and ``bins`` name them. Raises KeyUnavailable."""
+def open_online_keys(folder: KeyFolder, root: Root, bins: Targets, passphrase: str | None) -> OnlineKeys:
+    """Open the key of each online role, as ``root`` and ``bins`` name them. Raises KeyUnavailable.
+
+    ``passphrase`` None: the key files are unencrypted (``--insecure-dev-keys``).
+    """
+
+    def secret(_name: str, /) -> str:
+        return passphrase or ""
 
     def opened(role: str, keys: dict[str, Key], keyids: list[str]) -> Signer:
         if len(keyids) != 1:
             raise KeyUnavailable(
                 "the index holds exactly one key of an online role", subject=role, found=str(len(keyids))
             )
-        return open_signer(key_file_uri(folder.path(role), encrypted=encrypted), keys[keyids[0]], secrets)
+        return open_signer(key_file_uri(folder.path(role), encrypted=passphrase is not None), keys[keyids[0]], secret)
 
     delegations = bins.delegations
     return OnlineKeys(

@@ -1,0 +1,30 @@
+"""``assay explain PROJECT[==VERSION] [FILENAME]``: the chain of trust in words."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from assay.cli.output import json_option, print_result
+from assay.client.explain import Explanation, explain_release, tell
+from assay.client.registry import Registry, opened
+from assay.model.names import parse_project_name
+
+
+@click.command()
+@click.argument("release", metavar="PROJECT[==VERSION]")
+@click.argument("filename", required=False)
+@click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
+@json_option
+def command(release: str, filename: str | None, url: str | None, as_json: bool) -> None:
+    """Tell who vouches for a release's files, since when, and with which authority."""
+    name, _, version = release.partition("==")
+    explanations = asyncio.run(_explain(name, version or None, filename, url))
+    print_result({"files": [asdict(e) for e in explanations]}, "\n".join(map(tell, explanations)), as_json=as_json)
+
+
+async def _explain(name: str, version: str | None, filename: str | None, url: str | None) -> Sequence[Explanation]:
+    async with opened(Registry.of_user().find(url)) as index:
+        await index.refresh()
+        return await explain_release(index, parse_project_name(name), version, filename)

@@ -1,0 +1,75 @@
+"""Who vouches for a file, since when and with which authority: as values, and as a person would tell it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.client.trusted_index import TrustedIndex
+from assay.formats.pages import PageFile, version_of
+from assay.model.distributions import parse_distribution
+from assay.model.errors import NotFound
+from assay.model.names import ProjectName
+from assay.trust.layout import file_target
+from assay.trust.verify import VerifiedTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What trusted metadata says of a file: its page entry, its target, and how fresh that knowledge is."""
+
+    project: ProjectName
+    version: str
+    entry: PageFile
+    target: VerifiedTarget
+    fresh_until: str
+    root_version: int
+
+
+async def explain_release(
+    index: TrustedIndex, project: ProjectName, version: str | None, filename: str | None
+) -> Sequence[Explanation]:
+    """One version's files (None: the newest), or one file, as they are vouched for. Raises NotFound."""
+    page = await index.page(project)
+    if page is None or not page.page.files:
+        raise NotFound("the index has no such project", subject=project)
+    files = page.page.files
+    wanted = version or version_of(project, files[-1])
+    chosen = [
+        file for file in files if (file.filename == filename if filename else version_of(project, file) == wanted)
+    ]
+    if not chosen:
+        raise NotFound("the index has no such release", subject=f"{project} {filename or wanted}")
+    explanations = []
+    for entry in chosen:
+        distribution = parse_distribution(entry.filename, project)
+        target = await index.target(file_target(distribution))
+        fresh_until, root_version = index.freshness()
+        explanations.append(Explanation(project, distribution.version, entry, target, fresh_until, root_version))
+    return explanations
+
+
+def tell(explanation: Explanation) -> str:
+    """The chain of trust of one file as a person would tell it."""
+    entry, custom = explanation.entry, explanation.target.custom
+    lines = [
+        f"{entry.filename}",
+        f"  bytes      sha256 {explanation.target.sha256}, {explanation.target.length} bytes",
+        f"  published  {_publisher(custom, entry)}",
+        f"  signed     by the role {explanation.target.role}, reached from root version {explanation.root_version}",
+        "  sealed     not yet: until then the index's online keys could be used to replace it",
+        f"  fresh      the index vouches for it until {explanation.fresh_until}",
+    ]
+    if entry.yanked is not None:
+        lines.append(f"  yanked     {entry.yanked or 'without a reason'}")
+    return "\n".join(lines)
+
+
+def _publisher(custom: Mapping[str, Any], entry: PageFile) -> str:
+    when = f"{entry.upload_time:%Y-%m-%d %H:%M} UTC"
+    if custom.get("origin") == "upstream":
+        return f"upstream on {when}; first seen here {custom.get('first_seen')}, and not changed since"
+    return (
+        f"by {custom.get('uploader')} on {when}, who was {custom.get('role')} of the project "
+        f"(granted by {custom.get('granted_by')} on {custom.get('granted_at')}), "
+        f"authenticated with {custom.get('authenticated')}"
+    )

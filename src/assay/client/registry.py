@@ -1,0 +1,191 @@
+"""Which indexes this machine trusts: a folder each, with its address and the metadata that verified."""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from assay import durable
+from assay.client.store import MetadataStore
+from assay.client.trusted_index import TrustedIndex
+from assay.fetch import Fetcher
+from assay.model.digests import Sha256, parse_sha256, sha256_of
+from assay.model.errors import AlreadyExists, CallerError, NotTrusted, Unreachable, VerificationFailed
+from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, metadata_path
+from assay.trust.verify import TrustedMetadata
+
+_DESCRIPTION = "index.json"
+_UNSAFE = re.compile(r"[^a-z0-9.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedEntry:
+    """An index that is trusted from ``fingerprint`` (sha256 of a root) on."""
+
+    url: str
+    fingerprint: Sha256
+    added: datetime
+    folder: Path
+
+    @property
+    def store(self) -> MetadataStore:
+        """Its metadata."""
+        return MetadataStore(self.folder / "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A floor to start from: a root, and the timestamp and snapshot below which nothing is accepted."""
+
+    url: str
+    root: bytes
+    timestamp: bytes | None = None
+    snapshot: bytes | None = None
+
+
+def user_data() -> Path:
+    """Where this user's trust decisions lie."""
+    return Path(platformdirs.user_data_dir("assay"))
+
+
+def user_cache() -> Path:
+    """Where this user's verified files lie; may be deleted at any time."""
+    return Path(platformdirs.user_cache_dir("assay"))
+
+
+class Registry:
+    """The trusted indexes in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @classmethod
+    def of_user(cls) -> "Registry":
+        """The registry of the user who runs this."""
+        return cls(user_data() / "indexes")
+
+    def entries(self) -> list[TrustedEntry]:
+        """Every trusted index, by address."""
+        found = [self._read(path.parent) for path in self._folder.glob(f"*/{_DESCRIPTION}")]
+        return sorted(found, key=lambda entry: entry.url)
+
+    def find(self, url: str | None) -> TrustedEntry:
+        """The index at ``url``, or the only one. Raises NotTrusted, CallerError when there are several."""
+        entries = self.entries()
+        if url is not None:
+            entries = [entry for entry in entries if entry.url == normal_url(url)]
+        if not entries:
+            raise NotTrusted(
+                "no trust root is known for this index" if url else "no index is trusted on this machine yet",
+                subject=url,
+                next_step="assay trust add URL --fingerprint sha256:... (its operator tells you the fingerprint)",
+            )
+        if len(entries) > 1:
+            raise CallerError(
+                "several indexes are trusted; say which",
+                found=", ".join(entry.url for entry in entries),
+                next_step="--index URL",
+            )
+        return entries[0]
+
+    def add(self, bundle: Bundle, now: datetime) -> TrustedEntry:
+        """Trust an index from ``bundle`` on. Raises VerificationFailed, AlreadyExists when it is trusted already."""
+        url = normal_url(bundle.url)
+        folder = self._folder / _slug(url)
+        if (folder / _DESCRIPTION).exists():
+            raise AlreadyExists("this index is trusted already", subject=url, next_step="assay trust list")
+        _require_consistent(bundle, now)
+        store = MetadataStore(folder / "metadata")
+        for role, data in ((ROOT, bundle.root), (TIMESTAMP, bundle.timestamp), (SNAPSHOT, bundle.snapshot)):
+            if data is not None:
+                store.write(role, data)
+        fingerprint = sha256_of(bundle.root)
+        description = {"url": url, "fingerprint": fingerprint, "added": now.astimezone(UTC).isoformat()}
+        durable.write_file(folder / _DESCRIPTION, json.dumps(description, indent=1).encode())
+        return self._read(folder)
+
+    def export(self, entry: TrustedEntry) -> Bundle:
+        """The floor of ``entry``: what this machine would not go below."""
+        store = entry.store
+        return Bundle(entry.url, store.read_root(), store.read(TIMESTAMP), store.read(SNAPSHOT))
+
+    def _read(self, folder: Path) -> TrustedEntry:
+        document = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        return TrustedEntry(
+            document["url"], parse_sha256(document["fingerprint"]), datetime.fromisoformat(document["added"]), folder
+        )
+
+
+def normal_url(url: str) -> str:
+    """An index's address as it is kept: http(s), ending with a slash. Raises CallerError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CallerError("not the address of an index", subject=url, expected="http(s)://host[:port]/")
+    return url if url.endswith("/") else f"{url}/"
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """``bundle`` as one JSON file."""
+    document = {"url": bundle.url, "root": bundle.root.decode()}
+    for role, data in ((TIMESTAMP, bundle.timestamp), (SNAPSHOT, bundle.snapshot)):
+        if data is not None:
+            document[role] = data.decode()
+    return json.dumps({"assay-trust-bundle": 1} | document, indent=1).encode()
+
+
+def decode_bundle(data: bytes) -> Bundle:
+    """The inverse of ``encode_bundle``. Raises CallerError."""
+    try:
+        document = json.loads(data)
+        if document["assay-trust-bundle"] != 1:
+            raise ValueError("unknown version")
+        optional = {role: document[role].encode() for role in (TIMESTAMP, SNAPSHOT) if role in document}
+        return Bundle(document["url"], document["root"].encode(), **optional)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CallerError("not a trust bundle", found=f"{type(error).__name__}: {error}") from error
+
+
+async def fetch_root(url: str, fingerprint: Sha256) -> bytes:
+    """The root that ``fingerprint`` names, from the index itself. Raises VerificationFailed, Unreachable."""
+    async with Fetcher() as fetcher:
+        data = await fetcher.get(normal_url(url) + metadata_path(ROOT, 1), max_bytes=RoleLimits().root)
+    if data is None:
+        raise Unreachable("there is no Assay index here", subject=url)
+    if sha256_of(data) != fingerprint:
+        raise VerificationFailed(
+            "the index's root is not the one with this fingerprint",
+            subject=url,
+            rule="root-fingerprint",
+            expected=f"sha256:{fingerprint}",
+            found=f"sha256:{sha256_of(data)}",
+            next_step="ask the operator for the fingerprint again, over another channel",
+        )
+    return data
+
+
+@asynccontextmanager
+async def opened(entry: TrustedEntry) -> AsyncIterator[TrustedIndex]:
+    """The client's view of a trusted index, with a connection pool for as long as the block lasts."""
+    files = user_cache() / "files"
+    async with Fetcher() as fetcher:
+        yield TrustedIndex(entry.url, entry.store, files, fetcher, lambda: datetime.now(UTC))
+
+
+def _require_consistent(bundle: Bundle, now: datetime) -> None:
+    trusted = TrustedMetadata(bundle.root, now=min(now, datetime.min.replace(tzinfo=UTC)))
+    if bundle.timestamp is not None:
+        trusted.update_timestamp(bundle.timestamp)
+        if bundle.snapshot is not None:
+            trusted.update_snapshot(bundle.snapshot, already_trusted=True)
+
+
+def _slug(url: str) -> str:
+    host = _UNSAFE.sub("-", urlsplit(url).netloc.lower())
+    return f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"

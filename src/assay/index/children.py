@@ -1,0 +1,85 @@
+"""How the supervisor and its two child processes live together.
+
+A child gets its secrets as one line of JSON on standard input, never in arguments or environment, and ends when that
+pipe closes: no child outlives its supervisor, however that ends.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+RESTART_DELAY_S = 1.0
+STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(slots=True)
+class Child:
+    """A program of ours (``python -m <module>``), started again whenever it ends by itself."""
+
+    module: str
+    arguments: Sequence[str]
+    secrets: dict[str, Any]
+    descriptors: Sequence[int] = ()
+    _process: subprocess.Popen[bytes] | None = None
+    _started: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Child({self.module})"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def ensure_running(self) -> None:
+        """Start it, or start it again, at most once a second."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None:
+            log.error("%s ended with status %s; starting it again", self.module, self._process.returncode)
+            if time.monotonic() - self._started < RESTART_DELAY_S:
+                time.sleep(RESTART_DELAY_S)
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self.module, *self.arguments],
+            stdin=subprocess.PIPE,
+            pass_fds=self.descriptors,
+            start_new_session=True,
+        )
+        if self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(self.secrets).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and insist."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def read_secrets() -> dict[str, Any]:
+    """In a child: the secrets, and from now on the end of this process when the supervisor is gone."""
+    line = sys.stdin.buffer.readline(65_536)
+    secrets: dict[str, Any] = json.loads(line)
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    return secrets
+
+
+def _end_with_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,54 @@
+"""The signer's process: ``python -m assay.index.signer DATA``, started by ``assay serve``."""
+
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assay.formats.inspect import InspectionLimits
+from assay.index.blobs import BlobStore
+from assay.index.children import read_secrets
+from assay.index.config import DataFolder, load_config
+from assay.index.ledger import Ledger
+from assay.index.published import PublishedStore
+from assay.index.signer.checks import FileChecks
+from assay.index.signer.online import open_online_keys
+from assay.index.signer.process import Announcer, run_signer
+from assay.index.signer.publish import Publisher
+from assay.index.signer.state import ceremony_role, newest_root
+from assay.model.errors import AssayError
+from assay.trust.layout import BINS, Lifetimes
+from assay.trust.verify import TrustedMetadata
+
+
+def main() -> int:
+    """Run until SIGTERM, or until the supervisor is gone."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    passphrase: str | None = read_secrets()["passphrase"]
+    data = DataFolder(Path(sys.argv[1]))
+    config = load_config(data.config_file)
+    published = PublishedStore(data.published)
+    try:
+        root = TrustedMetadata(newest_root(published), now=datetime.now(UTC)).root
+        keys = open_online_keys(data.keys, root, ceremony_role(published, BINS), passphrase)
+        publisher = Publisher(
+            Ledger.open(data.ledger_file),
+            published,
+            FileChecks(BlobStore(data.blobs), InspectionLimits()),
+            keys,
+            Lifetimes(timestamp=config.timestamp_lifetime, snapshot=config.timestamp_lifetime),
+        )
+        announcer = Announcer(data.socket)
+        run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set)
+        announcer.close()
+    except AssayError as error:
+        print(f"assay signer: {error} [{error.rule}]", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
