@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
-from packaging.metadata import RawMetadata
 from packaging.version import Version
 
+from assay.formats.core_metadata import CoreMetadata
 from assay.formats.pages import PageFile, ProjectPage, format_time, version_of, versions_of
 from assay.model.distributions import DistributionKind, parse_distribution
 from assay.model.names import ProjectName
@@ -33,11 +33,12 @@ def files_of(page: ProjectPage, version: str) -> tuple[PageFile, ...]:
 
 
 def render_project_json(
-    page: ProjectPage, metadata: RawMetadata | None, version: str, base_url: str, *, every_release: bool = True
+    page: ProjectPage, metadata: CoreMetadata | None, version: str, base_url: str, *, every_release: bool = True
 ) -> bytes:
     """The JSON API's document about ``version`` of ``page``.
 
-    ``metadata``: the METADATA of a file of that version, None where none is kept (a release of sdists only).
+    ``metadata``: the METADATA of a file of that version, None where none is kept (a release of sdists only);
+    ``requires_dist`` is then null, which makes poetry look into the files.
     ``base_url``: the index's own address with a trailing slash; file URLs become absolute. ``every_release``: with the
     ``releases`` key, as ``/pypi/<project>/json`` has it and the document of a single version has not.
     """
@@ -61,40 +62,41 @@ def _render_releases(page: ProjectPage, base_url: str) -> dict[str, list[dict[st
 
 
 def _render_info(
-    project: ProjectName, version: str, files: Sequence[PageFile], metadata: RawMetadata | None, base_url: str
+    project: ProjectName, version: str, files: Sequence[PageFile], metadata: CoreMetadata | None, base_url: str
 ) -> dict[str, Any]:
-    found: RawMetadata = metadata or {}
+    facts = metadata or CoreMetadata("", project, version)
     yanked = [file.yanked for file in files if file.yanked is not None]
     is_yanked = bool(files) and len(yanked) == len(files)
-    requires_python = found.get("requires_python") or next((file.requires_python for file in files), None)
+    requires_python = facts.requires_python or next((file.requires_python for file in files), None)
+    page_url = f"{base_url}simple/{project}/"
     return {
-        "author": found.get("author", ""),
-        "author_email": found.get("author_email", ""),
+        "author": facts.author or "",
+        "author_email": facts.author_email or "",
         "bugtrack_url": None,
-        "classifiers": found.get("classifiers", []),
-        "description": found.get("description", ""),
-        "description_content_type": found.get("description_content_type"),
+        "classifiers": facts.classifiers,
+        "description": facts.description or "",
+        "description_content_type": facts.description_content_type,
         "docs_url": None,
-        "download_url": found.get("download_url", ""),
+        "download_url": facts.download_url or "",
         "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
-        "dynamic": found.get("dynamic"),
-        "home_page": found.get("home_page", ""),
-        "keywords": ",".join(found.get("keywords", [])),
-        "license": found.get("license", ""),
-        "license_expression": found.get("license_expression"),
-        "license_files": found.get("license_files"),
-        "maintainer": found.get("maintainer", ""),
-        "maintainer_email": found.get("maintainer_email", ""),
-        "name": found.get("name", project),
-        "package_url": f"{base_url}simple/{project}/",
-        "platform": None,
-        "project_url": f"{base_url}simple/{project}/",
-        "project_urls": found.get("project_urls"),
-        "provides_extra": found.get("provides_extra"),
-        "release_url": f"{base_url}simple/{project}/",
-        "requires_dist": found.get("requires_dist"),
+        "dynamic": facts.dynamic or None,
+        "home_page": facts.home_page or "",
+        "keywords": ",".join(facts.keywords),
+        "license": facts.license or "",
+        "license_expression": facts.license_expression,
+        "license_files": facts.license_files or None,
+        "maintainer": facts.maintainer or "",
+        "maintainer_email": facts.maintainer_email or "",
+        "name": facts.name,
+        "package_url": page_url,
+        "platform": ",".join(facts.platforms) or None,
+        "project_url": page_url,
+        "project_urls": dict(facts.project_urls) or None,
+        "provides_extra": facts.provides_extra or None,
+        "release_url": page_url,
+        "requires_dist": facts.requires_dist if metadata is not None else None,
         "requires_python": requires_python or "",
-        "summary": found.get("summary", ""),
+        "summary": facts.summary or "",
         "version": version,
         "yanked": is_yanked,
         "yanked_reason": next((reason for reason in yanked if reason), None) if is_yanked else None,

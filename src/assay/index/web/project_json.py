@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from packaging.metadata import RawMetadata, parse_email
 from packaging.version import InvalidVersion, Version
 
+from assay.formats.core_metadata import CoreMetadata, parse_core_metadata
 from assay.formats.json_api import files_of, newest_version, render_project_json
 from assay.formats.pages import ProjectPage
 from assay.index.blobs import BlobStore
@@ -15,7 +15,7 @@ from assay.index.web.asgi import REVALIDATE, Request, Send
 from assay.index.web.pages import ProjectPages, parse_segment
 from assay.index.web.representations import VARY_ENCODING, encode, send_encoded, sha256_tag
 from assay.model.digests import Sha256
-from assay.model.errors import NotFound, StorageUnavailable
+from assay.model.errors import InvalidDistribution, NotFound, StorageUnavailable
 
 MAX_METADATA_BYTES: Final = 4_000_000
 _JSON: Final = (b"content-type", b"application/json")
@@ -52,8 +52,8 @@ class ProjectJson:
         metadata = self._read_metadata(sidecar) if sidecar is not None else None
         return render_project_json(page, metadata, version, base_url, every_release=wanted is None)
 
-    def _read_metadata(self, sidecar: Sha256) -> RawMetadata | None:
-        """The METADATA of that blob; None where a pulled-through blob is not here (yet)."""
+    def _read_metadata(self, sidecar: Sha256) -> CoreMetadata | None:
+        """The METADATA of that blob; None where a pulled-through one is not here yet, or is not legal."""
         try:
             with self.blobs.path(sidecar).open("rb") as file:
                 data = file.read(MAX_METADATA_BYTES + 1)
@@ -63,7 +63,10 @@ class ProjectJson:
             raise StorageUnavailable("a published file cannot be read", found=str(error)) from error
         if len(data) > MAX_METADATA_BYTES:
             raise StorageUnavailable("a METADATA file is too large", rule="blob-length", subject=sidecar)
-        return parse_email(data)[0]
+        try:
+            return parse_core_metadata(data)
+        except InvalidDistribution:
+            return None
 
 
 def _canonical(text: str) -> str | None:
