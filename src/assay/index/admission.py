@@ -7,32 +7,23 @@ that what was checked is what is written. Returns when the proposal is durable; 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from assay.formats.inspect import InspectedDistribution, InspectionLimits, inspect_distribution
 from assay.formats.pages import PageFile, file_url, format_time
-from assay.formats.upload_form import FileDigests, UploadForm
+from assay.formats.upload_checks import check_form_matches
+from assay.formats.upload_form import UploadForm
 from assay.index.blobs import BlobStore
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import find_file, propose
 from assay.index.proposals import ProposedFile, PublishFiles
+from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import AlreadyExists, NotAllowed
 from assay.model.names import ProjectName, require_registrable
 from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedUpload:
-    """An upload that arrived whole: its form, and its bytes at ``path`` (``size`` bytes, hashed while they came)."""
-
-    form: UploadForm
-    path: Path
-    digests: FileDigests
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +42,13 @@ class Admission:
         and the rule, OperatorError when it cannot be stored. ``upload.path`` is moved or left; its owner removes it.
         """
         distribution = upload.form.distribution
-        upload.form.digests.require_match(upload.digests)
         with self.ledger.read() as connection:
             _decide(connection, principal, distribution.project, self.clock())
             if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
                 return known
         with upload.path.open("rb") as stream:
             inspected = inspect_distribution(stream, distribution.filename, self.limits)
-        upload.form.require_metadata(inspected.metadata)
+        check_form_matches(declared_fields(upload.form), inspected)
         sidecar = None
         if distribution.kind is DistributionKind.WHEEL:
             sidecar = self.blobs.store_bytes(inspected.metadata_bytes)
@@ -99,6 +89,12 @@ class Admission:
             )
             file = ProposedFile(distribution, entry, vouching(right, now))
             return propose(connection, PublishFiles(project, "upload", (file,)))
+
+
+def declared_fields(form: UploadForm) -> dict[str, list[str]]:
+    """The metadata that the form claims, each field with its values."""
+    single = {name: [value] for name, value in form.metadata.single.items()}
+    return single | {name: list(values) for name, values in form.metadata.repeated.items()}
 
 
 def vouching(right: UploadRight, now: datetime) -> dict[str, str]:

@@ -23,11 +23,12 @@ from assay.index.ledger.publications import FileRow, files_of, find_file, propos
 from assay.index.proposals import ProposedFile, PublishFiles, Yank
 from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
 from assay.model.digests import Sha256, sha256_of
-from assay.model.errors import NotFound, UpstreamChanged
+from assay.model.errors import NotFound, Unreachable, UpstreamChanged, UpstreamError
 from assay.model.names import ProjectName
 
 ACTOR = "upstream"
 REMOVED = "removed upstream"
+SIDECAR_SUFFIX = ".metadata"
 ACCEPT = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
 
@@ -74,7 +75,8 @@ class PullThrough:
     async def fetch_page(self, project: ProjectName) -> None:
         """Bring the published page of ``project`` up to date with the upstream, if it is one of the upstream's.
 
-        Raises Unreachable or UpstreamError; what was published before stays.
+        Raises Unreachable or UpstreamError where nothing of it is published; else what is published stays, and a
+        warning is logged.
         """
         if self._fresh_until.get(project, datetime.min.replace(tzinfo=self._clock().tzinfo)) > self._clock():
             return
@@ -84,7 +86,12 @@ class PullThrough:
             row = await asyncio.to_thread(self._project, project)
             if self.is_ours(project, row):
                 return
-            await self._pull(project, row)
+            try:
+                await self._pull(project, row)
+            except (Unreachable, UpstreamError) as error:
+                if row is None:
+                    raise
+                log.warning("%s: %s; what is published stays", project, error)
             self._fresh_until[project] = self._clock() + timedelta(seconds=self._settings.max_age_s)
 
     def is_ours(self, project: ProjectName, row: accounts.ProjectRow | None) -> bool:
@@ -139,15 +146,16 @@ class PullThrough:
 
     # --- files ------------------------------------------------------------------------------------------------
 
-    async def fetch_file(self, project: ProjectName, filename: str, *, sidecar: bool) -> None:
-        """Bring the bytes of a recorded file, or of its METADATA, into the blob store.
+    async def fetch_file(self, project: ProjectName, version: str, filename: str) -> None:
+        """Bring the bytes of a recorded file, or with ``.metadata`` appended of its METADATA, into the blob store.
 
         Raises NotFound for a file that was never recorded, UpstreamChanged when the upstream's bytes are not those of
         the recorded hash.
         """
-        row = await asyncio.to_thread(self._file, project, filename)
+        sidecar = filename.endswith(SIDECAR_SUFFIX)
+        row = await asyncio.to_thread(self._file, project, filename.removesuffix(SIDECAR_SUFFIX))
         wanted = row.core_metadata if sidecar else row.sha256
-        if row.upstream_url is None or wanted is None:
+        if row.version != version or row.upstream_url is None or wanted is None:
             raise NotFound("no such file", subject=filename)
         async with self._locks.setdefault(wanted, asyncio.Lock()):
             if self._blobs.path(wanted).exists():

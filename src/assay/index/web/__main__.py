@@ -1,0 +1,196 @@
+"""The web process: ``python -m assay.index.web DATA``, started by ``assay serve``, which holds the listening socket."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from assay.fetch import Fetcher
+from assay.formats.inspect import InspectionLimits
+from assay.formats.pages import ProjectPage, parse_page_json
+from assay.index import confine
+from assay.index.admission import Admission
+from assay.index.announcements import Announcements
+from assay.index.blobs import BlobStore
+from assay.index.children import read_secrets
+from assay.index.config import DataFolder, IndexConfig, load_config
+from assay.index.ledger import Ledger, accounts
+from assay.index.published import PublishedStore
+from assay.index.upstream.pull import PullSettings, PullThrough
+from assay.index.web.app import build_app
+from assay.index.web.asgi import ASGIApp, Receive, Scope, Send
+from assay.index.web.cache import PublishedCache
+from assay.index.web.catalogue import PublishedCatalogue
+from assay.index.web.server import Tls, make_server
+from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
+from assay.model.digests import sha256_of
+from assay.model.errors import AssayError, OperatorError
+from assay.model.names import ProjectName
+from assay.model.permissions import Principal
+from assay.trust.layout import ROOT, metadata_path, page_target
+
+log = logging.getLogger("assay.web")
+
+MARK_EVERY_S = 1.0
+CATALOGUE_BYTES = 64_000_000
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def main() -> int:
+    """Run until SIGTERM, or until the supervisor is gone."""
+    logging.basicConfig(level=logging.WARNING, format="assay web: %(message)s")
+    settings = read_secrets()
+    data = DataFolder(Path(sys.argv[1]))
+    try:
+        _run(data, load_config(data.config_file), settings)
+    except AssayError as error:
+        print(f"assay web: {error} [{error.rule}]", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _run(data: DataFolder, config: IndexConfig, settings: dict[str, Any]) -> None:
+    tls = Tls(Path(settings["tls_cert"]), Path(settings["tls_key"])) if settings["tls_cert"] else None
+    process = WebProcess(data, config, settings["upstream"])
+    server = make_server(process, "", 0, tls=tls)
+    server.config.load()
+    _confine(data, settings["user"])
+    with socket.socket(fileno=settings["descriptor"]) as listener:
+        server.run(sockets=[listener])
+
+
+def _confine(data: DataFolder, user: str | None) -> None:
+    """Make sure that this process can read no private key, or refuse to run."""
+    for leftover in data.incoming.iterdir():
+        leftover.unlink()
+    if user is not None:
+        confine.become(user)
+    if confine.landlock_is_available():
+        confine.give_up_folder(data.keys.root)
+    if _can_read(data.keys.root):
+        log.warning("no Landlock in this kernel, and web runs as the keys' owner: it could read the key files")
+
+
+def _can_read(folder: Path) -> bool:
+    try:
+        return any(os.access(path, os.R_OK) for path in folder.rglob("*.pem"))
+    except OSError:
+        return False
+
+
+class WebProcess:
+    """The ASGI application with what lives as long as the process: connections to the signer and to the upstream."""
+
+    def __init__(self, data: DataFolder, config: IndexConfig, upstream: str | None) -> None:
+        self._data = data
+        self._config = config
+        self._upstream = upstream
+        self._published = PublishedStore(data.published)
+        self._blobs = BlobStore(data.blobs)
+        self._app: ASGIApp | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._announcements: Announcements | None = None
+        self._closing = AsyncExitStack()
+        self._marked = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or take part in the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._start()
+            try:
+                await self._running(scope, receive, send)
+            finally:
+                self._data.web_marker.unlink(missing_ok=True)
+                await self._closing.aclose()
+        else:
+            self._mark()
+            await self._running(scope, receive, send)
+
+    @property
+    def _running(self) -> ASGIApp:
+        if self._app is None:
+            raise OperatorError("the web process has not started")
+        return self._app
+
+    def _mark(self) -> None:
+        """Leave a sign of life for the supervisor."""
+        if time.monotonic() - self._marked > MARK_EVERY_S:
+            self._marked = time.monotonic()
+            self._data.web_marker.touch()
+
+    async def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        ledger = Ledger.open(self._data.ledger_file)
+        self._announcements = Announcements(self._data.socket, ledger)
+        listening = asyncio.create_task(self._announcements.run())
+        self._closing.callback(listening.cancel)
+        self._closing.callback(ledger.close)
+        fetcher = await self._closing.enter_async_context(Fetcher())
+        self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements)))
+        self._mark()
+
+    def _services(self, ledger: Ledger, pull_through: PullThrough | None) -> WebServices:
+        root = self._published.read(metadata_path(ROOT, 1)) or b""
+        admission = Admission(ledger, self._blobs, InspectionLimits(), utc_now)
+
+        def authenticate(token: str) -> Principal:
+            with ledger.read() as connection:
+                return accounts.authenticate(connection, token, utc_now())
+
+        def publish(upload: ReceivedUpload, principal: Principal) -> None:
+            self._wait(admission.admit(upload, principal))
+
+        def list_projects() -> list[ProjectName]:
+            with ledger.read() as connection:
+                return accounts.project_names(connection)
+
+        return WebServices(
+            published=self._published,
+            blobs=self._blobs,
+            catalogue=PublishedCatalogue(self._published, PublishedCache(CATALOGUE_BYTES)),
+            incoming=self._data.incoming,
+            authenticate=authenticate,
+            publish=publish,
+            list_projects=list_projects,
+            root_fingerprint=sha256_of(root),
+            pull_through=pull_through,
+            upload_limits=UploadLimits(max_file_bytes=self._config.limits.max_file_bytes),
+        )
+
+    def _wait(self, proposal: int) -> None:
+        """In a thread: return once ``proposal`` is published. Raises as ``Announcements.wait``."""
+        if self._announcements is None or self._loop is None:
+            raise OperatorError("the web process has not started")
+        waiting = self._announcements.wait(proposal, self._config.limits.publish_timeout_s)
+        asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
+
+    def _pull_through(self, ledger: Ledger, fetcher: Fetcher, announcements: Announcements) -> PullThrough | None:
+        if self._upstream is None:
+            return None
+        settings = PullSettings(
+            url=self._upstream,
+            private=self._config.names.private,
+            max_age_s=self._config.upstream.max_age_s,
+            publish_timeout_s=self._config.limits.publish_timeout_s,
+        )
+        return PullThrough(
+            settings, ledger, self._blobs, self._data.incoming, fetcher, announcements, utc_now, self._published_page
+        )
+
+    def _published_page(self, project: ProjectName) -> ProjectPage | None:
+        data = self._published.read(page_target(project))
+        return parse_page_json(data) if data is not None else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
