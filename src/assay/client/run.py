@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from assay.client.detours import option_detours, require_no_detour, uv_detours
 from assay.client.discover import PipSettings
 from assay.client.environment import RunPlaces, cache_folder, child_environment
 from assay.client.policy import Policy
@@ -65,6 +66,7 @@ class RunReport:
     ``exit_code``: the run's; ``child_code``: the command's own (128 + N when signal N ended it). ``not_shown``:
     refusals past the record's bound. ``cooling``: files that the cooldown kept off the pages. ``unverified_hosts``:
     allowed hosts and how often each was asked. ``left_out``: settings of the user that were not handed on.
+    ``detours``: ways by which the command could take files that the proxy does not see.
     """
 
     exit_code: int
@@ -74,6 +76,7 @@ class RunReport:
     cooling: tuple[str, ...]
     unverified_hosts: Mapping[str, int]
     left_out: tuple[str, ...]
+    detours: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,14 @@ class RunningProxy:
 async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport:
     """Run ``command`` behind the proxy, with this process's standard streams.
 
-    Raises CallerError when the command cannot be started or the policy contradicts the covered indexes, and whatever
-    ``refresh`` of the index raises: then nothing was started.
+    Raises CallerError when the command cannot be started or the policy contradicts the covered indexes,
+    RefusedByPolicy when uv's configuration leads around the proxy, and whatever the index's ``refresh`` raises: then
+    nothing was started.
     """
     covered = cover(setting.index.url, setting.simple_urls)
     _require_consistent(setting.policy, covered)
+    detours = uv_detours(setting.environ, Path.cwd())
+    require_no_detour(command, detours)
     await setting.index.refresh()
     caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest())
     caches.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,6 +117,7 @@ async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport
             cooling=tuple(proxy.answers.cooling),
             unverified_hosts=dict(proxy.passing.hosts),
             left_out=child.left_out,
+            detours=(*map(str, detours), *option_detours(command)),
         )
 
 
@@ -141,6 +148,7 @@ def render_report(report: RunReport) -> str:
         lines.append(f"assay: {len(report.cooling)} files are younger than the policy's cooldown: {shown}")
     if report.left_out:
         lines.append("assay: not used, because it cannot be verified: " + "; ".join(report.left_out))
+    lines += [f"assay: not seen by the proxy: {detour}" for detour in report.detours]
     notes = "".join(f"{line}\n" for line in lines)
     return notes + render_refusals(report.refusals, report.child_code, not_shown=report.not_shown)
 

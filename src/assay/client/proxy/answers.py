@@ -14,7 +14,6 @@ from typing import Final
 
 import orjson
 from aiohttp import web
-from packaging.metadata import parse_email
 from packaging.version import InvalidVersion, Version
 
 from assay.client.policy import Policy
@@ -35,12 +34,13 @@ from assay.client.proxy.routes import (
 from assay.client.proxy.shown import show_page
 from assay.client.proxy.source import VerifiedSource
 from assay.client.proxy.streaming import answer_file, file_headers
+from assay.formats.core_metadata import CoreMetadata, parse_core_metadata
 from assay.formats.json_api import files_of, newest_version, render_project_json
 from assay.formats.negotiation import PageType, choose_encoding, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
 from assay.formats.simple_html import render_page_html
 from assay.model.distributions import Distribution, parse_distribution
-from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
+from assay.model.errors import AssayError, CallerError, InvalidDistribution, NotFound, OperatorError, RefusedByPolicy
 from assay.model.names import ProjectName
 
 STATUS_REFUSED: Final = 451
@@ -134,11 +134,13 @@ class Answers:
         described = next((file.filename for file in files if file.core_metadata is not None), None)
         metadata = None
         if described is not None:
-            metadata = parse_email(await self._source.sidecar(parse_distribution(described, asked.project)))[0]
+            metadata = _facts(await self._source.sidecar(parse_distribution(described, asked.project)))
         body = render_project_json(page, metadata, version, "", every_release=asked.version is None)
         return _document(request, body, "application/json")
 
     async def _file(self, request: web.BaseRequest, asked: FileRequest) -> web.StreamResponse:
+        if (earlier := self._refusals.blocking()) is not None:
+            return _problem(STATUS_REFUSED, _nothing_more(earlier.error))
         distribution, entry = await self._listed(asked)
         if self._policy.is_cooling(distribution.project, entry.upload_time, self._clock()):
             raise self._too_young(entry)
@@ -220,6 +222,14 @@ def _entry(page: ProjectPage, distribution: Distribution, asked: FileRequest) ->
     return entry if is_there else None
 
 
+def _facts(metadata: bytes) -> CoreMetadata | None:
+    """What METADATA says; None where it is not sound, which makes poetry read the file itself."""
+    try:
+        return parse_core_metadata(metadata)
+    except InvalidDistribution:
+        return None
+
+
 def _canonical(version: str) -> str | None:
     try:
         return str(Version(version))
@@ -232,6 +242,10 @@ def _refusal(refused: Refused) -> RefusedByPolicy:
     if refused.rule == "host-not-covered":
         next_step = "if this host may be used without verification, add it to 'allow_hosts' in assay-policy.toml"
     return RefusedByPolicy(refused.reason, rule=refused.rule, next_step=next_step)
+
+
+def _nothing_more(earlier: AssayError) -> RefusedByPolicy:
+    return RefusedByPolicy(f"no file is handed out after a refusal: {earlier}", rule="after-refusal")
 
 
 def _document(request: web.BaseRequest, body: bytes, content_type: str) -> web.StreamResponse:
@@ -256,6 +270,12 @@ def _document(request: web.BaseRequest, body: bytes, content_type: str) -> web.S
 def _problem(status: int, error: AssayError) -> web.Response:
     """``error`` as an answer (RFC 9457). The reason phrase is what pip shows, ``detail`` what uv shows."""
     line = reason_line(error)
-    document = {"type": "about:blank", "title": error.what, "status": status, "detail": line, "rule": error.rule}
+    document = {
+        "type": "about:blank",
+        "title": "refused by assay",
+        "status": status,
+        "detail": line,
+        "rule": error.rule,
+    }
     headers = {"Cache-Control": "no-store", "Content-Type": "application/problem+json"}
     return web.Response(status=status, reason=line, body=orjson.dumps(document), headers=headers)

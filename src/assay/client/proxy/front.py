@@ -144,7 +144,7 @@ class Front:
             transport = await asyncio.get_running_loop().start_tls(
                 gate.transport, inner, context, server_side=True, ssl_handshake_timeout=TLS_TIMEOUT_S
             )
-        except (ssl.SSLError, OSError, TimeoutError) as error:
+        except (ssl.SSLError, ConnectionAbortedError) as error:  # no TLS, not with us, or none in time
             self._record_broken_handshake(origin, error)
             return
         if transport is not None:

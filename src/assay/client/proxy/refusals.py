@@ -41,6 +41,7 @@ _GRAVEST_FIRST: Final = (
     EXIT_OPERATOR,
     EXIT_USAGE,
 )
+_FINAL: Final = (EXIT_VERIFICATION, EXIT_FRESHNESS, EXIT_NOT_TRUSTED, EXIT_POLICY)
 _EXIT_CODES: Final[tuple[tuple[type[AssayError], int], ...]] = (
     (NotFresh, EXIT_FRESHNESS),
     (RefusedByPolicy, EXIT_POLICY),
@@ -107,6 +108,14 @@ class Refusals:
         self.not_shown += 1
         if self._gravest_beyond is None or _rank(refusal) < _rank(self._gravest_beyond):
             self._gravest_beyond = refusal
+
+    def blocking(self) -> Refusal | None:
+        """The first refusal of a package that a retry cannot mend, or None.
+
+        After it no file is handed out: the run has failed, and an installer that swallowed the refusal of a page would
+        otherwise install what another index offers under that name.
+        """
+        return next((refusal for refusal in self.all() if refusal.package and refusal.exit_code in _FINAL), None)
 
     def all(self) -> tuple[Refusal, ...]:
         """What was kept, in order of time; past the bound, the gravest of the rest as well."""
