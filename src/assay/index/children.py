@@ -74,12 +74,15 @@ class Child:
 
 def read_secrets() -> dict[str, Any]:
     """In a child: the secrets, and from now on the end of this process when the supervisor is gone."""
-    line = sys.stdin.buffer.readline(65_536)
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(sys.stdin.fileno(), 65_536)):
+        line += more
     secrets: dict[str, Any] = json.loads(line)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     return secrets
 
 
 def _end_with_supervisor() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

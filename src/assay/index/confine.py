@@ -1,7 +1,7 @@
 """Taking rights away from the web process before it answers anybody.
 
 Two walls before the private keys, each enough on its own: the process runs as another user where it was started by
-root, and gives up the key folder for good where the kernel has Landlock (Linux 5.13), also against tracing the signer.
+root, and gives up the key folder for good where the kernel has Landlock (Linux 5.19), also against tracing the signer.
 """
 
 import ctypes
@@ -15,15 +15,16 @@ from assay.model.errors import OperatorError
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _RULE_PATH_BENEATH = 1
 _CREATE_RULESET_VERSION = 1
-_ACCESS_READ_FILE, _ACCESS_READ_DIR = 1 << 2, 1 << 3
+_MIN_VERSION = 2
+_ACCESS_READ_FILE, _ACCESS_READ_DIR, _ACCESS_REFER = 1 << 2, 1 << 3, 1 << 13
 _PR_SET_NO_NEW_PRIVS = 38
 
 
 def landlock_is_available() -> bool:
-    """Whether this kernel can confine a process to folders."""
+    """Whether this kernel can take a folder away and still move files between others (Linux 5.19)."""
     if os.name != "posix" or not hasattr(os, "O_PATH"):
         return False
-    return bool(_libc().syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION) > 0)
+    return bool(_libc().syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION) >= _MIN_VERSION)
 
 
 def give_up_folder(folder: Path) -> None:
@@ -33,7 +34,7 @@ def give_up_folder(folder: Path) -> None:
     directly in a folder *above* ``folder`` stay unreadable too. Raises OperatorError when the kernel refuses.
     """
     libc = _libc()
-    handled = struct.pack("Q", _ACCESS_READ_FILE | _ACCESS_READ_DIR)
+    handled = struct.pack("Q", _ACCESS_READ_FILE | _ACCESS_READ_DIR | _ACCESS_REFER)
     ruleset = _checked(libc.syscall(_CREATE_RULESET, handled, len(handled), 0))
     try:
         for path in _everything_beside(folder.resolve()):
@@ -60,7 +61,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:
     except OSError:
         return  # gone, or not ours to reach: it stays forbidden
     try:
-        access = _ACCESS_READ_FILE | (_ACCESS_READ_DIR if path.is_dir() else 0)
+        access = _ACCESS_READ_FILE | (_ACCESS_READ_DIR | _ACCESS_REFER if path.is_dir() else 0)
         rule = struct.pack("=Qi", access, descriptor)
         _checked(libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
     finally:

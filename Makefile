@@ -1,0 +1,43 @@
+# Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
+.PHONY: lock demo test lint format bench attacks docs clean setup system
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+demo: $(STAMP)  ## the whole story in a minute, ending in attacks that fail
+	$(BIN)/assay demo
+
+test: $(STAMP) system  ## every test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## formatting, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## speed, side by side with peers on this machine
+	sh scripts/system-packages bench
+	$(BIN)/python bench/run.py
+
+lock: $(STAMP)  ## resolve the development environment again
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \
+		--group test --group lint --group bench pyproject.toml -o requirements/dev.txt
+	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 - -o requirements/uv.txt
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements/dev.txt scripts/make-venv
+	sh scripts/make-venv $(VENV)
+	touch $@
+
+system: $(STAMP)
+	sh scripts/system-packages test
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
