@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PUBLISH_V1: Final = "https://docs.pypi.org/attestations/publish/v1"
 CLOCK_SKEW: Final = timedelta(minutes=5)
 
-_PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 _BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
 _EVIDENCE: Final = object()
@@ -249,12 +249,12 @@ def _require_cryptography(attestation: Attestation, loaded: LoadedTrust) -> None
     from sigstore.models import Bundle
 
     try:
-        bundle = Bundle.from_json(_render_bundle(attestation))
+        bundle = Bundle.from_json(render_bundle(attestation))
         payload_type, payload = loaded.verifier.verify_dsse(bundle, _LaterIdentity())
     except (SigstoreError, InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, LookupError) as error:
         rule, what = _classify(error)
         raise VerificationFailed(what, rule=rule, found=(str(error).splitlines() or [""])[0][:200]) from error
-    if payload_type != _PAYLOAD_TYPE or payload != attestation.payload:
+    if payload_type != PAYLOAD_TYPE or payload != attestation.payload:
         raise VerificationFailed("the statement is not the one that was signed", rule="attestation-signature")
 
 
@@ -274,7 +274,7 @@ def _classify(error: Exception) -> tuple[str, str]:
     return "attestation-not-verified", "the attestation does not verify"
 
 
-def _render_bundle(attestation: Attestation) -> bytes:
+def render_bundle(attestation: Attestation) -> bytes:
     """The attestation as a Sigstore bundle, which sigstore reads by its public door."""
 
     def text(data: bytes) -> str:
@@ -289,7 +289,7 @@ def _render_bundle(attestation: Attestation) -> bytes:
             },
             "dsseEnvelope": {
                 "payload": text(attestation.payload),
-                "payloadType": _PAYLOAD_TYPE,
+                "payloadType": PAYLOAD_TYPE,
                 "signatures": [{"sig": text(attestation.signature)}],
             },
         }

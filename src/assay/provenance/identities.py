@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 FULCIO_ARC: Final = "1.3.6.1.4.1.57264.1."
-_CLAIMS: Final = {
+CLAIMS: Final = {
     "8": "issuer",
     "9": "build_signer",
     "11": "runner",
@@ -76,13 +76,13 @@ def read_identity(certificate: "Certificate") -> SignerIdentity:
                 )
             elif isinstance(extension.value, x509.UnrecognizedExtension) and oid.startswith(FULCIO_ARC):
                 number = oid.removeprefix(FULCIO_ARC)
-                if number in _CLAIMS:
+                if number in CLAIMS:
                     claims[number] = _utf8_string(extension.value.value)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise _bad_certificate(f"a claim that cannot be read: {error}") from error
     if "8" not in claims or not subjects:
         raise _bad_certificate("no issuer or no subject")
-    return SignerIdentity(subjects=subjects, **{_CLAIMS[number]: text for number, text in claims.items()})
+    return SignerIdentity(subjects=subjects, **{CLAIMS[number]: text for number, text in claims.items()})
 
 
 def _bad_certificate(what: str) -> VerificationFailed:
