@@ -1,0 +1,83 @@
+"""The index's online keys as files: one for each role; while one is replaced, its successor lies beside it.
+
+Invariants: one role's key serves no other role; a key is opened only as the one that signed metadata names; a key
+that a root names for an offline role is never opened here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from securesystemslib.signer import Key, Signer, SSlibKey
+from tuf.api.metadata import Root
+
+from assay.keys.custody import key_file_uri, open_signer
+from assay.keys.files import Scheme, create_key_file
+from assay.keys.local import KeyFolder
+from assay.keys.passphrase import SecretsProvider
+from assay.model.errors import CallerError, KeyUnavailable
+from assay.trust.layout import OFFLINE_ROLES, ONLINE_ROLES, ROOT, TARGETS
+
+
+def successor_path(folder: KeyFolder, role: str) -> Path:
+    """Where the key lies that will take the place of ``role``'s."""
+    return folder.path(role).with_suffix(".next.pem")
+
+
+def create_online_key(
+    folder: KeyFolder, role: str, passphrase: bytes | None, scheme: Scheme = Scheme.ED25519
+) -> tuple[Path, SSlibKey]:
+    """Make the key of an online role, or its successor when it has one. Raises AlreadyExists for a second successor."""
+    if role not in ONLINE_ROLES:
+        raise CallerError("not an online role", subject=role, expected=", ".join(ONLINE_ROLES))
+    path = folder.path(role)
+    if path.exists():
+        path = successor_path(folder, role)
+    return path, create_key_file(path, scheme, passphrase)
+
+
+def open_online_key(
+    folder: KeyFolder,
+    role: str,
+    public_key: Key,
+    secrets: SecretsProvider,
+    *,
+    encrypted: bool = True,
+    uris: Mapping[str, str] | None = None,
+) -> Signer:
+    """The signer of ``role`` whose public half the signed metadata names: by its URI, else the file or its successor.
+
+    ``uris``: role -> key URI from the configuration (KMS, token, systemd credential). Raises KeyUnavailable.
+    """
+    if uris and role in uris:
+        return open_signer(uris[role], public_key, secrets)
+    successor = successor_path(folder, role)
+    try:
+        return open_signer(key_file_uri(folder.path(role), encrypted=encrypted), public_key, secrets)
+    except KeyUnavailable as error:
+        if error.rule != "key-mismatch" or not successor.exists():
+            raise
+    return open_signer(key_file_uri(successor, encrypted=encrypted), public_key, secrets)
+
+
+def promote_successor(
+    folder: KeyFolder, role: str, public_key: Key, secrets: SecretsProvider, *, encrypted: bool
+) -> bool:
+    """Put the successor in the key's place once the metadata names it; the old key is gone. False: there is none."""
+    successor = successor_path(folder, role)
+    if not successor.exists():
+        return False
+    open_signer(key_file_uri(successor, encrypted=encrypted), public_key, secrets)
+    successor.replace(folder.path(role))
+    return True
+
+
+def require_online_only(root: Root, public_key: Key) -> None:
+    """Raise KeyUnavailable when an offline role's key would be used on the index's machine."""
+    for role in (ROOT, TARGETS):
+        if role in OFFLINE_ROLES and public_key.keyid in root.roles[role].keyids:
+            raise KeyUnavailable(
+                "a key of an offline role may not be used online",
+                rule="offline-key-online",
+                subject=role,
+                found=public_key.keyid,
+            )
