@@ -21,10 +21,20 @@ MAX_URL_LABEL_CHARS: Final = 32
 MAX_URL_CHARS: Final = 2_048
 MAX_VALUES: Final = 10_000
 """How many lines one repeated field may have."""
+MAX_PARSED_CHARS: Final = 8_192
+"""Longest value that has a grammar; names, versions and specifiers have less."""
+MAX_SHORT_CHARS: Final = 1_024
+MAX_NESTING: Final = 32
 
 _HEADER = re.compile(r"([A-Za-z][A-Za-z-]*):")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]|\x0c(?![ \t\r\n]|\\Z)")
 """A form feed is legal where white space follows: licence texts have page breaks."""
+_PARSED = frozenset({"requires_dist", "license_expression", "provides_extra", "license_files", "import_names"})
+_SHORT = frozenset({"name", "version", "metadata_version", "requires_python", "description_content_type"})
+_CONTENT_TYPE = re.compile(
+    r"""text/(?:plain|x-rst|markdown)(?:\s*;\s*(?:charset|variant)\s*=\s*(?:[\w-]+|"[\w-]+"))*\Z""", re.IGNORECASE
+)
+_HUGE_NUMBER = re.compile("[0-9]{200}")
 _FOLDABLE = frozenset({"license", "description", "keywords"})
 _BEFORE_2_4 = frozenset({"1.0", "1.1", "1.2", "2.1", "2.2", "2.3"})
 
@@ -83,6 +93,7 @@ def parse_core_metadata(data: bytes) -> CoreMetadata:
         raise refused_field(field, "metadata-field", "unknown field, or one that may stand only once")
     if raw.get("metadata_version") in _BEFORE_2_4:
         raw.pop("license_files", None)
+    _check_parsable(raw)
     try:
         valid = Metadata.from_raw(raw)
     except ExceptionGroup as group:
@@ -111,6 +122,30 @@ def _check_shape(text: str) -> None:
         name = header.group(1)
 
 
+def _check_parsable(raw: RawMetadata) -> None:
+    """Keep packaging's parsers within what they can take, before they run: they recurse, and refuse huge numbers."""
+    if not _CONTENT_TYPE.match(raw.get("description_content_type", "text/plain").strip()):
+        raise refused_field(
+            "description-content-type", "metadata-value", "not text/plain, text/x-rst or text/markdown in UTF-8"
+        )
+    for key, value in raw.items():
+        values = value if isinstance(value, list) else [value]
+        if len(values) > MAX_VALUES:
+            raise refused_field(key, "metadata-size", "too many values", expected=f"at most {MAX_VALUES}")
+        if key not in _PARSED and key not in _SHORT:
+            continue
+        most = MAX_SHORT_CHARS if key in _SHORT else MAX_PARSED_CHARS
+        for text in map(str, values):
+            if len(text) > most or text.count("(") > MAX_NESTING or _HUGE_NUMBER.search(text):
+                raise refused_field(
+                    key,
+                    "metadata-size",
+                    "the value is too long or too deep",
+                    expected=f"at most {most} characters, {MAX_NESTING} parentheses, no number of 200 digits",
+                    found=f"{len(text)} characters",
+                )
+
+
 def _check_values(raw: RawMetadata) -> None:
     """What packaging.metadata leaves open, and indexes refuse."""
     if len(raw.get("summary", "")) > MAX_SUMMARY_CHARS:
@@ -119,9 +154,6 @@ def _check_values(raw: RawMetadata) -> None:
         )
     if raw.get("license") and raw.get("license_expression"):
         raise refused_field("license-expression", "metadata-license", "stands beside License (PEP 639)")
-    for key, values in raw.items():
-        if isinstance(values, list) and len(values) > MAX_VALUES:
-            raise refused_field(key, "metadata-values", "too many values", expected=f"at most {MAX_VALUES}")
     extras = [canonicalize_name(extra) for extra in raw.get("provides_extra", [])]
     if len(set(extras)) != len(extras):
         raise refused_field("provides-extra", "metadata-extra", "two extras have one normalised name (PEP 685)")

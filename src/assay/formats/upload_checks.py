@@ -1,12 +1,14 @@
 """The form of an upload against the file it came with: the file is the truth, the form may only repeat it.
 
-Clients send different subsets of the metadata; what they leave out costs nothing, because the index never reads it from
-the form. What they do send must mean the same as in the file: values are compared as the specifications read them
-(versions, requirements, specifiers, extras), lists without order or repetition, texts without regard to white space.
+Clients send different subsets of the metadata; what they leave out costs nothing: the index never reads it from
+the form. ``metadata_version`` is the form's own (flit's is always 2.3). All else must mean the same as in the
+file: values are compared as the specifications read them (versions, requirements, specifiers, extras), lists without
+order or repetition, texts without regard to white space.
 """
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -14,9 +16,18 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from assay.formats.core_metadata import CoreMetadata
+from assay.formats.core_metadata import CoreMetadata, refused_field
 from assay.formats.inspect import InspectedDistribution
 from assay.model.errors import InvalidUpload
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPolicy:
+    """What an operator may allow on a private index: local versions (PEP 440), URLs as dependencies (PEP 508)."""
+
+    allow_local_versions: bool = False
+    allow_direct_references: bool = False
+
 
 Reading = Callable[[str], Hashable]
 
@@ -76,7 +87,6 @@ def _all(values: Iterable[str]) -> list[str]:
 
 
 _FIELDS: Final[Mapping[str, tuple[Callable[[CoreMetadata], list[str]], Reading]]] = {
-    "metadata_version": (lambda facts: [facts.metadata_version], _text),
     "name": (lambda facts: [facts.name], canonicalize_name),
     "version": (lambda facts: [facts.version], _version),
     "summary": (lambda facts: _one(facts.summary), _text),
@@ -133,6 +143,17 @@ def check_form_matches(form: Mapping[str, Sequence[str]], inspected: InspectedDi
         elif name in _FIELDS:
             read_facts, reading = _FIELDS[name]
             _require_same(field, given, [value for value in read_facts(facts) if value not in _NOT_GIVEN], reading)
+
+
+def check_policy(inspected: InspectedDistribution, policy: UploadPolicy) -> None:
+    """Raise InvalidDistribution, its ``subject`` the metadata field, for what ``policy`` does not allow."""
+    if Version(inspected.distribution.version).local and not policy.allow_local_versions:
+        raise refused_field("version", "policy-local-version", "a local version", found=inspected.distribution.version)
+    for text in () if policy.allow_direct_references else inspected.metadata.requires_dist:
+        if Requirement(text).url is not None:
+            raise refused_field(
+                "requires-dist", "policy-direct-reference", "a dependency by URL", found=ascii(text[:200])
+            )
 
 
 def _version_pair(facts: CoreMetadata) -> tuple[int, ...]:

@@ -15,14 +15,16 @@ from typing import BinaryIO, Final, NamedTuple
 from packaging.utils import parse_wheel_filename
 
 from assay.formats.archive_paths import MemberPaths, PathKind, shown
+from assay.formats.entry_points import check_script_name, parse_script_names
 from assay.formats.limits import InspectionLimits
 from assay.formats.zip import ZipArchive, open_zip
 from assay.model.distributions import DistributionKind, parse_distribution
 from assay.model.errors import InvalidDistribution, InvalidName
 
 MAX_TAGS: Final = 256
+MAX_WHEEL_BYTES: Final = 64 * 1024
 _TAG_PART = re.compile(r"\A[a-z0-9_]+\Z")
-_WHEEL_LINE = re.compile(r"\A([A-Za-z][A-Za-z-]*): (\S(?:[ -~]*\S)?)\Z")
+_WHEEL_LINE = re.compile(r"\A([A-Za-z][A-Za-z-]*): ([!-~](?:[ -~]*[!-~])?)\Z")
 _SINGLE_KEYS = frozenset({"wheel-version", "generator", "root-is-purelib", "build"})
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
@@ -100,8 +102,9 @@ def inspect_wheel(stream: BinaryIO, filename: str, limits: InspectionLimits) -> 
     archive = open_zip(stream, limits)
     _check_top_level(archive, name)
     metadata = _read(archive, f"{name.dist_info}/METADATA", limits.max_metadata_bytes)
-    _check_wheel_file(_read(archive, f"{name.dist_info}/WHEEL", limits.max_metadata_bytes), name)
+    _check_wheel_file(_read(archive, f"{name.dist_info}/WHEEL", MAX_WHEEL_BYTES), name)
     _check_data_folder(archive, name, limits)
+    _check_scripts(archive, name, limits)
     _check_record(archive, name, limits)
     return metadata
 
@@ -163,9 +166,11 @@ def _check_wheel_file(data: bytes, name: WheelName) -> None:
 
 def _expand_tag(value: str) -> list[str]:
     parts = value.split("-")
-    if len(parts) != 3 or len(value) > 255:
+    if len(parts) != 3:
         return [value]
     pythons, abis, platforms = (part.split(".") for part in parts)
+    if len(pythons) * len(abis) * len(platforms) > MAX_TAGS:
+        return [value]
     return [f"{python}-{abi}-{platform}" for python in pythons for abi in abis for platform in platforms]
 
 
@@ -191,8 +196,44 @@ def _check_data_folder(archive: ZipArchive, name: WheelName, limits: InspectionL
             paths.add(target, PathKind.FILE)
             if target.partition("/")[0].casefold().endswith((".dist-info", ".data")):
                 raise InvalidDistribution("metadata inside a .data folder", rule="wheel-data", subject=shown(path))
-        elif scheme == "scripts" and "/" in target:
-            raise InvalidDistribution("a script in a subfolder", rule="wheel-script", subject=shown(path))
+
+
+def _check_scripts(archive: ZipArchive, name: WheelName, limits: InspectionLimits) -> None:
+    """Every script has a safe name, and no two are one file in the scripts folder."""
+    seen: dict[str, str] = {}
+    for script, source in (*_listed_scripts(archive, name, limits), *_packed_scripts(archive, name)):
+        check_script_name(script, source)
+        if script.casefold() in seen:
+            raise InvalidDistribution(
+                "two scripts have one name",
+                rule="wheel-script",
+                subject=shown(source),
+                found=f"{script} also from {shown(seen[script.casefold()])}",
+            )
+        seen[script.casefold()] = source
+
+
+def _listed_scripts(archive: ZipArchive, name: WheelName, limits: InspectionLimits) -> list[tuple[str, str]]:
+    path = f"{name.dist_info}/entry_points.txt"
+    if path not in archive.members:
+        return []
+    return [(script, path) for script in parse_script_names(archive.read(path, limits.max_metadata_bytes), path)]
+
+
+def _packed_scripts(archive: ZipArchive, name: WheelName) -> list[tuple[str, str]]:
+    """Files that land in the scripts folder: those of ``scripts``, and those straight in the ``bin`` of ``data``."""
+    packed = []
+    for path, member in archive.members.items():
+        top, _, below = path.partition("/")
+        scheme, _, target = below.partition("/")
+        if top != name.data or member.is_directory:
+            continue
+        folder, _, inner = target.partition("/")
+        if scheme == "scripts":
+            packed.append((target, path))
+        elif scheme == "data" and folder.casefold() in {"bin", "scripts"} and "/" not in inner:
+            packed.append((inner, path))
+    return packed
 
 
 def _check_record(archive: ZipArchive, name: WheelName, limits: InspectionLimits) -> None:
