@@ -96,8 +96,8 @@ def test_stock_sigstore_verifies_it(organisation: Organisation, tmp_path: Path) 
 
 
 def test_stock_sigstores_command_line_verifies_it(organisation: Organisation, tmp_path: Path) -> None:
-    no_services: dict[str, object] = dict.fromkeys(("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"), [])
-    any_of_them = dict.fromkeys(("rekorTlogConfig", "tsaConfig"), {"selector": "ANY"})
+    no_services: dict[str, object] = {key: [] for key in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls")}
+    any_of_them = {key: {"selector": "ANY"} for key in ("rekorTlogConfig", "tsaConfig")}
     signing = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
     config = {
         "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",

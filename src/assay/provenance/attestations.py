@@ -8,8 +8,8 @@ PEP 740, in-toto Statement v1, Sigstore bundle v0.3. Every refusal has its own r
 
 import base64
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import orjson
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,21 +24,16 @@ from assay.model.digests import Sha256
 from assay.model.distributions import SDIST_SUFFIXES
 from assay.model.errors import Reading, VerificationFailed
 from assay.provenance.attestation_format import Attestation, Statement
-from assay.provenance.identities import SignerIdentity, read_identity
+from assay.provenance.identities import SignerIdentity, SigningCertificate, bad_certificate, read_signing_certificate
 from assay.provenance.publishers import Publisher, publisher_of, require_publisher
 from assay.provenance.sigstore_trust import LoadedTrust, SigstoreTrust, load_trust
 from assay.provenance.slsa import SLSA_V1, BuildProvenance, parse_build_provenance
-
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
-    from cryptography.x509.certificate_transparency import SignedCertificateTimestamp
 
 PUBLISH_V1: Final = "https://docs.pypi.org/attestations/publish/v1"
 CLOCK_SKEW: Final = timedelta(minutes=5)
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 _BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
 _EVIDENCE: Final = object()
 
 
@@ -94,10 +89,10 @@ def verify_attestation(
     loaded = load_trust(trust)
     _require_file(attestation.statement, filename, sha256)
     build = _read_predicate(attestation.statement)
-    certificate = _read_certificate(attestation)
+    certificate = read_signing_certificate(attestation.certificate)
     _require_window(attestation, certificate, loaded, now)
     _require_cryptography(attestation, loaded)
-    identity = read_identity(certificate)
+    identity = certificate.identity
     expected = publisher_of(identity) if isinstance(publisher, FirstSeen) else publisher
     require_publisher(identity, expected)
     _require_agreement(build, identity)
@@ -166,32 +161,9 @@ def _read_predicate(statement: Statement) -> BuildProvenance | None:
     )
 
 
-def _read_certificate(attestation: Attestation) -> "Certificate":
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    try:
-        certificate = x509.load_der_x509_certificate(attestation.certificate)
-        oids = {extension.oid.dotted_string for extension in certificate.extensions}
-        key = certificate.public_key()
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:
-        raise _bad_certificate(f"it cannot be read: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise _bad_certificate("its key is not an ECDSA key")
-    if _SCT_LIST not in oids:
-        raise VerificationFailed(
-            "the signing certificate was never shown to a certificate log",
-            rule="attestation-certificate-log",
-            expected="a signed certificate timestamp in the certificate",
-        )
-    return certificate
-
-
-def _bad_certificate(what: str) -> VerificationFailed:
-    return VerificationFailed(f"the signing certificate is not to be believed: {what}", rule="attestation-certificate")
-
-
-def _require_window(attestation: Attestation, certificate: "Certificate", loaded: LoadedTrust, now: datetime) -> None:
+def _require_window(
+    attestation: Attestation, certificate: SigningCertificate, loaded: LoadedTrust, now: datetime
+) -> None:
     """Whether the keys that vouch counted, by the root's own word, when they did; signatures come later."""
     logged_at = attestation.logged_at
     if logged_at > now + CLOCK_SKEW:
@@ -210,37 +182,23 @@ def _require_window(attestation: Attestation, certificate: "Certificate", loaded
             rule="attestation-log",
             found=f"log {attestation.log_id.hex()[:64]} at {logged_at.isoformat()}",
         )
-    issuer = certificate.issuer.public_bytes()
-    if not any(name == issuer and window.holds(logged_at) for name, window in loaded.authorities):
-        name = certificate.issuer.rfc4514_string()[:100]
-        raise _bad_certificate(f"its issuer, {name}, is none that the trust root names, or not at that time")
-    for timestamp in _certificate_timestamps(certificate):
-        window = loaded.certificate_logs.get(timestamp.log_id)
-        if window is None or not window.holds(timestamp.timestamp.replace(tzinfo=UTC)):
+    if not any(name == certificate.issuer and window.holds(logged_at) for name, window in loaded.authorities):
+        found = f"its issuer, {certificate.issuer_text}, is none that the trust root names, or not at that time"
+        raise bad_certificate(found)
+    for log_id, shown_at in certificate.shown_to:
+        window = loaded.certificate_logs.get(log_id)
+        if window is None or not window.holds(shown_at):
             raise VerificationFailed(
                 "the certificate log is none that the trust root names, or not at that time",
                 rule="attestation-certificate-log",
-                found=f"log {timestamp.log_id.hex()}",
+                found=f"log {log_id.hex()} at {shown_at.isoformat()}",
             )
-
-
-def _certificate_timestamps(certificate: "Certificate") -> "list[SignedCertificateTimestamp]":
-    from cryptography import x509
-
-    try:
-        return list(
-            certificate.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
-        )
-    except (x509.ExtensionNotFound, ValueError) as error:
-        raise VerificationFailed(
-            "the certificate's timestamps cannot be read", rule="attestation-certificate-log", found=str(error)[:200]
-        ) from error
 
 
 class _LaterIdentity:
     """sigstore's place for an identity policy, left open: ``require_publisher`` decides when all else is checked."""
 
-    def verify(self, cert: "Certificate") -> None:
+    def verify(self, cert: object) -> None:
         """Accept: the identity is compared after the cryptography."""
 
 

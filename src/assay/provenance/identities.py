@@ -1,10 +1,11 @@
-"""Who signed: the claims in a signing certificate.
+"""Who signed: signing certificates, and the claims in them.
 
-Invariant: a ``SignerIdentity`` says what a certificate says; whether the certificate is to be believed is the
-verifier's matter. Source: Fulcio's registry of object identifiers (oid-info), certificates of PEP 740 attestations.
+Invariant: these types say what a certificate says; whether the certificate is to be believed is the verifier's
+matter. Source: Fulcio's registry of object identifiers (oid-info), certificates of PEP 740 attestations.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from assay.model.errors import VerificationFailed
@@ -55,38 +56,87 @@ class SignerIdentity:
     run: str | None = None
 
 
-def read_identity(certificate: "Certificate") -> SignerIdentity:
-    """The claims of ``certificate``.
+@dataclass(frozen=True, slots=True)
+class SigningCertificate:
+    """A signing certificate, read: nothing about it is verified. ``issuer``: the issuer's name in DER.
 
-    Raises VerificationFailed (``attestation-certificate``) where the issuer is missing or a claim is not a DER
-    UTF8String.
+    ``shown_to``: the certificate logs (their ids) whose timestamps it carries, and when.
     """
+
+    identity: SignerIdentity
+    issuer: bytes
+    issuer_text: str
+    shown_to: tuple[tuple[bytes, datetime], ...]
+
+
+def read_signing_certificate(der: bytes) -> SigningCertificate:
+    """Read a certificate as Fulcio makes them.
+
+    Raises VerificationFailed: ``attestation-certificate`` where it cannot be read, has no ECDSA key, or lacks its issuer
+    or subject claims; ``attestation-certificate-log`` where no certificate log has put its timestamp into it.
+    """
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        if not isinstance(certificate.public_key(), ec.EllipticCurvePublicKey):
+            raise bad_certificate("its key is not an ECDSA key")
+        return SigningCertificate(
+            identity=_identity(certificate),
+            issuer=certificate.issuer.public_bytes(),
+            issuer_text=certificate.issuer.rfc4514_string()[:100],
+            shown_to=_shown_to(certificate),
+        )
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        UnsupportedAlgorithm,
+    ) as error:
+        raise bad_certificate(f"it cannot be read: {str(error)[:200]}") from error
+
+
+def bad_certificate(what: str) -> VerificationFailed:
+    """The refusal of a signing certificate (``attestation-certificate``)."""
+    return VerificationFailed(f"the signing certificate is not to be believed: {what}", rule="attestation-certificate")
+
+
+def _shown_to(certificate: "Certificate") -> tuple[tuple[bytes, datetime], ...]:
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps)
+    except x509.ExtensionNotFound as error:
+        raise VerificationFailed(
+            "the signing certificate was never shown to a certificate log",
+            rule="attestation-certificate-log",
+            expected="a signed certificate timestamp in the certificate",
+        ) from error
+    return tuple((shown.log_id, shown.timestamp.replace(tzinfo=UTC)) for shown in extension.value)
+
+
+def _identity(certificate: "Certificate") -> SignerIdentity:
+    """Raises ValueError or a VerificationFailed (``attestation-certificate``)."""
     from cryptography import x509
 
     claims: dict[str, str] = {}
     subjects: tuple[str, ...] = ()
-    try:
-        for extension in certificate.extensions:
-            oid = extension.oid.dotted_string
-            if isinstance(extension.value, x509.SubjectAlternativeName):
-                names = extension.value
-                subjects = (
-                    *names.get_values_for_type(x509.RFC822Name),
-                    *names.get_values_for_type(x509.UniformResourceIdentifier),
-                )
-            elif isinstance(extension.value, x509.UnrecognizedExtension) and oid.startswith(FULCIO_ARC):
-                number = oid.removeprefix(FULCIO_ARC)
-                if number in CLAIMS:
-                    claims[number] = _utf8_string(extension.value.value)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise _bad_certificate(f"a claim that cannot be read: {error}") from error
+    for extension in certificate.extensions:
+        number = extension.oid.dotted_string.removeprefix(FULCIO_ARC)
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            names = extension.value
+            subjects = (
+                *names.get_values_for_type(x509.RFC822Name),
+                *names.get_values_for_type(x509.UniformResourceIdentifier),
+            )
+        elif isinstance(extension.value, x509.UnrecognizedExtension) and number in CLAIMS:
+            claims[number] = _utf8_string(extension.value.value)
     if "8" not in claims or not subjects:
-        raise _bad_certificate("no issuer or no subject")
+        raise bad_certificate("it names no issuer or no subject")
     return SignerIdentity(subjects=subjects, **{CLAIMS[number]: text for number, text in claims.items()})
-
-
-def _bad_certificate(what: str) -> VerificationFailed:
-    return VerificationFailed(f"the signing certificate has {what}", rule="attestation-certificate")
 
 
 def _utf8_string(der: bytes) -> str:

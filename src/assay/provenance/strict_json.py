@@ -35,8 +35,13 @@ def load_json(data: bytes, *, rule: str, max_bytes: int) -> object:
             _refuse("a key is given twice", rule)
         return found
 
+    def whole(digits: str) -> int:
+        if not -(2**63) <= int(digits) < 2**63:
+            _refuse("a number beyond 64 bits", rule)
+        return int(digits)
+
     try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
+        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=whole)
         other = orjson.loads(data)
     except (ValueError, RecursionError) as error:
         raise VerificationFailed("not JSON", rule=rule, found=str(error)[:200], reading=Reading.EITHER) from error
