@@ -72,8 +72,8 @@ class SigningCertificate:
 def read_signing_certificate(der: bytes) -> SigningCertificate:
     """Read a certificate as Fulcio makes them.
 
-    Raises VerificationFailed: ``attestation-certificate`` where it cannot be read, has no ECDSA key, or lacks its issuer
-    or subject claims; ``attestation-certificate-log`` where no certificate log has put its timestamp into it.
+    Raises VerificationFailed: ``attestation-certificate`` if it cannot be read, has no ECDSA key, lacks issuer or
+    subject; ``attestation-certificate-log`` where no certificate log has put its timestamp into it.
     """
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm

@@ -21,7 +21,6 @@ from assay.model.digests import Sha256
 from assay.model.errors import Reading, VerificationFailed
 from assay.provenance.openpgp_certificate import (
     Certificate,
-    CertificateKey,
     merge_certificates,
     parse_certificate,
     parse_fingerprint,
@@ -37,6 +36,7 @@ from assay.provenance.openpgp_facts import (
     parse_signature_facts,
     signature_version,
 )
+from assay.provenance.openpgp_keys import CertificateKey
 from assay.provenance.openpgp_packets import Packet, Tag, armor_labels, dearmor, read_packets
 
 __all__ = [

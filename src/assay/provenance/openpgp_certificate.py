@@ -10,73 +10,34 @@ everywhere else.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import ModuleType
-from typing import Final, Literal
+from typing import Final
 
 from assay.model.errors import OperatorError, Reading, VerificationFailed
 from assay.provenance.openpgp_facts import (
     CERTIFICATIONS,
-    MAY_SIGN,
     STRONG_HASHES,
     Fingerprint,
     KeyFacts,
     Kind,
     SignatureFacts,
-    digest_prefix_matches,
     parse_key_facts,
     parse_signature_facts,
+)
+from assay.provenance.openpgp_keys import (
+    CertificateKey,
+    Revocation,
+    find_revocation,
+    judge_subkey,
+    primary_unfit,
+    weakness_of,
 )
 from assay.provenance.openpgp_packets import Packet, Tag, armor_labels, dearmor, read_packets
 
 MAX_CERTIFICATE_BYTES: Final = 256_000
-MIN_RSA_BITS: Final = 2048
-HARD_REASONS: Final = {0: "no reason given", 2: "the key was compromised"}
-SOFT_REASONS: Final = {1: "superseded", 3: "retired", 32: "the user ID is no longer valid"}
 _ALLOWED: Final = {Tag.PUBLIC_KEY, Tag.PUBLIC_SUBKEY, Tag.USER_ID, Tag.USER_ATTRIBUTE, Tag.SIGNATURE, Tag.PADDING}
 _EXPORT_STEP: Final = "export it again with gpg --armor --export-options export-minimal --export FINGERPRINT"
-
-FlawRule = Literal[
-    "openpgp-short-key",
-    "openpgp-key-algorithm",
-    "openpgp-weak-hash",
-    "openpgp-not-bound",
-    "openpgp-no-back-signature",
-    "openpgp-not-for-signing",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """Why no signature of a key is accepted, at whatever time: the rule and the reason."""
-
-    rule: FlawRule
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """A revocation. ``hard``: nothing the key ever signed counts; else only what it signed from ``at`` on is void."""
-
-    reason: str
-    hard: bool
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateKey:
-    """One key of a certificate.
-
-    ``weakness``: its algorithm is refused. ``unfit``: it may not sign files, or is not bound to the certificate.
-    """
-
-    fingerprint: Fingerprint
-    algorithm: str
-    created: datetime
-    expires: datetime | None
-    revocation: Revocation | None
-    weakness: Flaw | None
-    unfit: Flaw | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +112,7 @@ def parse_certificate(data: bytes) -> Certificate:
     """
     packets = read_packets(_binary(data))
     primary, own, subkeys, self_signed = _facts(packets)
-    weakness = _weakness(primary)
+    weakness = weakness_of(primary)
     if weakness is not None:
         raise VerificationFailed(
             weakness.what,
@@ -164,7 +125,7 @@ def parse_certificate(data: bytes) -> Certificate:
     verified = _load(binary, own + self_signed)
     if verified.fingerprint.upper() != primary.fingerprint:
         raise _not_a_certificate("two readers see different keys in it")
-    revocation = _revocation(own, Kind.KEY_REVOCATION, primary) if verified.is_revoked else None
+    revocation = find_revocation(own, Kind.KEY_REVOCATION, primary) if verified.is_revoked else None
     if verified.is_revoked and revocation is None:
         revocation = Revocation("no reason that can be read", hard=True, at=primary.created)
     first = CertificateKey(
@@ -174,7 +135,7 @@ def parse_certificate(data: bytes) -> Certificate:
         verified.expiration,
         revocation,
         None,
-        _primary_unfit(own + self_signed),
+        primary_unfit(own + self_signed),
     )
     return Certificate(
         fingerprint=primary.fingerprint,
@@ -183,7 +144,7 @@ def parse_certificate(data: bytes) -> Certificate:
         expires=verified.expiration,
         revocation=revocation,
         user_ids=tuple(str(user_id) for user_id in verified.user_ids),
-        keys=(first, *(_subkey(primary, facts, signatures) for facts, signatures in subkeys)),
+        keys=(first, *(judge_subkey(primary, facts, signatures) for facts, signatures in subkeys)),
         data=binary,
     )
 
@@ -337,78 +298,3 @@ def _load(binary: bytes, self_signatures: list[SignatureFacts]) -> _Loaded:
                 next_step="renew it, for example with gpg --quick-set-expire, in a current gpg",
             ) from error
         raise _not_a_certificate(f"the certificate does not verify ({reason})") from error
-
-
-def _weakness(key: KeyFacts) -> Flaw | None:
-    if not key.accepted:
-        return Flaw("openpgp-key-algorithm", f"signatures by {key.algorithm} keys are not accepted")
-    if key.rsa_bits is not None and key.rsa_bits < MIN_RSA_BITS:
-        return Flaw("openpgp-short-key", f"an RSA key of {key.rsa_bits} bits, at least {MIN_RSA_BITS} are needed")
-    return None
-
-
-def _primary_unfit(self_signatures: list[SignatureFacts]) -> Flaw | None:
-    flags = [facts.key_flags for facts in self_signatures if facts.key_flags is not None]
-    if flags and not any(flag & MAY_SIGN for flag in flags):
-        return Flaw("openpgp-not-for-signing", "the primary key is not marked as one that signs files")
-    return None
-
-
-def _subkey(primary: KeyFacts, key: KeyFacts, signatures: list[SignatureFacts]) -> CertificateKey:
-    binding = _binding(primary, key, signatures)
-    expires = None
-    if isinstance(binding, Flaw):
-        unfit: Flaw | None = binding
-    else:
-        unfit = _binding_flaw(primary, key, binding)
-        if binding.key_expires_after:
-            expires = key.created + timedelta(seconds=binding.key_expires_after)
-    revocation = _revocation(signatures, Kind.SUBKEY_REVOCATION, primary, key)
-    return CertificateKey(key.fingerprint, key.algorithm, key.created, expires, revocation, _weakness(key), unfit)
-
-
-def _binding(primary: KeyFacts, key: KeyFacts, signatures: list[SignatureFacts]) -> SignatureFacts | Flaw:
-    """The newest binding of ``key`` to ``primary`` that fits both, or why there is none."""
-    bindings = [facts for facts in signatures if facts.kind == Kind.SUBKEY_BINDING and facts.created is not None]
-    if not bindings:
-        return Flaw("openpgp-not-bound", "nothing binds the subkey to the certificate")
-    strong = [facts for facts in bindings if facts.hash_algorithm in STRONG_HASHES]
-    if not strong:
-        return Flaw("openpgp-weak-hash", f"the subkey's binding uses {bindings[-1].hash_name}")
-    fitting = [facts for facts in strong if digest_prefix_matches(facts, primary.hashed_form, key.hashed_form)]
-    if not fitting:
-        return Flaw("openpgp-not-bound", "the subkey's binding was made for other keys")
-    return max(fitting, key=lambda facts: facts.created or key.created)
-
-
-def _binding_flaw(primary: KeyFacts, key: KeyFacts, binding: SignatureFacts) -> Flaw | None:
-    if binding.key_flags is None or not binding.key_flags & MAY_SIGN:
-        return Flaw("openpgp-not-for-signing", "the subkey is not marked as one that signs files")
-    backs = [parse_signature_facts(body) for body in binding.embedded]
-    backs = [facts for facts in backs if facts.kind == Kind.PRIMARY_KEY_BINDING]
-    if not backs:
-        return Flaw("openpgp-no-back-signature", "the subkey never agreed to be part of the certificate")
-    if not any(facts.hash_algorithm in STRONG_HASHES for facts in backs):
-        return Flaw("openpgp-weak-hash", f"the subkey's back-signature uses {backs[-1].hash_name}")
-    if not any(digest_prefix_matches(facts, primary.hashed_form, key.hashed_form) for facts in backs):
-        return Flaw("openpgp-no-back-signature", "the subkey's back-signature was made for another certificate")
-    return None
-
-
-def _revocation(signatures: list[SignatureFacts], kind: Kind, *keys: KeyFacts) -> Revocation | None:
-    """The gravest revocation among ``signatures``: a hard one, else the earliest; no reason is a hard one."""
-    forms = [key.hashed_form for key in keys]
-    found = [
-        Revocation(
-            _reason_text(facts.revocation_reason),
-            facts.revocation_reason not in SOFT_REASONS,
-            facts.created or keys[-1].created,
-        )
-        for facts in signatures
-        if facts.kind == kind and (facts.hash_algorithm not in STRONG_HASHES or digest_prefix_matches(facts, *forms))
-    ]
-    return min(found, key=lambda revocation: (not revocation.hard, revocation.at), default=None)
-
-
-def _reason_text(reason: int | None) -> str:
-    return {**HARD_REASONS, **SOFT_REASONS}.get(reason or 0, f"reason {reason}")
