@@ -89,6 +89,11 @@ class DataFolder:
         return self.root / "incoming"
 
     @property
+    def inbox(self) -> Path:
+        """Where offline ceremonies leave what they signed, for the signer to take."""
+        return self.root / "inbox"
+
+    @property
     def keys(self) -> KeyFolder:
         """Private keys: the signer's alone."""
         return KeyFolder(self.root / "keys")

@@ -18,6 +18,7 @@ ROOT, TIMESTAMP, SNAPSHOT, TARGETS = "root", "timestamp", "snapshot", "targets"
 TAKEDOWN, CLAIMED, CLAIMED_NEW, BINS = "takedown", "claimed", "claimed-new", "bins"
 SEARCH_ORDER = (TAKEDOWN, "seal", CLAIMED, CLAIMED_NEW, BINS)
 BIN_PREFIX = "bin"
+SEAL_PREFIX = "seal-"
 
 OFFLINE_ROLES = (ROOT, TARGETS, BINS)
 ONLINE_ROLES = (TIMESTAMP, SNAPSHOT, BIN_PREFIX)

@@ -48,7 +48,7 @@ class TrustedMetadata:
         self._roles: dict[str, Targets] = {}
         self._delegator_of: dict[str, str] = {}
         envelope = self._parse(root, Root, ROOT)
-        _require_signed(envelope.signed, ROOT, envelope)
+        require_role_signed(envelope.signed, ROOT, envelope)
         self.root = envelope.signed
 
     # --- loading ----------------------------------------------------------------------------------------------
@@ -58,10 +58,10 @@ class TrustedMetadata:
         if self.timestamp is not None:
             raise RuntimeError("root is updated before timestamp")
         envelope = self._parse(data, Root, ROOT)
-        _require_signed(self.root, ROOT, envelope)
+        require_role_signed(self.root, ROOT, envelope)
         if envelope.signed.version != self.root.version + 1:
             raise _version_error(ROOT, self.root.version + 1, envelope.signed.version)
-        _require_signed(envelope.signed, ROOT, envelope)
+        require_role_signed(envelope.signed, ROOT, envelope)
         self.root = envelope.signed
 
     def update_timestamp(self, data: bytes) -> bool:
@@ -70,7 +70,7 @@ class TrustedMetadata:
             raise RuntimeError("timestamp is updated before snapshot")
         self._require_fresh(self.root, ROOT)
         envelope = self._parse(data, Timestamp, TIMESTAMP)
-        _require_signed(self.root, TIMESTAMP, envelope)
+        require_role_signed(self.root, TIMESTAMP, envelope)
         new, old = envelope.signed, self.timestamp
         if old is not None:
             if new.version < old.version:
@@ -95,7 +95,7 @@ class TrustedMetadata:
             self.require_fresh_timestamp()
             _require_hashes(meta, data, SNAPSHOT)
         envelope = self._parse(data, Snapshot, SNAPSHOT)
-        _require_signed(self.root, SNAPSHOT, envelope)
+        require_role_signed(self.root, SNAPSHOT, envelope)
         if not already_trusted and envelope.signed.version != meta.version:
             raise _version_error(SNAPSHOT, meta.version, envelope.signed.version)
         if self.snapshot is not None:
@@ -113,7 +113,7 @@ class TrustedMetadata:
         self._require_single_delegator(role, delegator)
         _require_hashes(meta, data, role)
         envelope = self._parse(data, Targets, role)
-        _require_signed(self._delegator(delegator), role, envelope)
+        require_role_signed(self._delegator(delegator), role, envelope)
         if envelope.signed.version != meta.version:
             raise _version_error(role, meta.version, envelope.signed.version)
         self._require_fresh(envelope.signed, role)
@@ -205,8 +205,8 @@ class TrustedMetadata:
             )
 
 
-def _require_signed(delegator: Delegator, role: str, envelope: Envelope[T]) -> None:
-    """Threshold signatures of the keys that ``delegator`` names for ``role``."""
+def require_role_signed(delegator: Delegator, role: str, envelope: Envelope[T]) -> None:
+    """Raise VerificationFailed without threshold signatures of the keys that ``delegator`` names for ``role``."""
     try:
         delegator.verify_delegate(role, envelope.payload, envelope.signatures)
     except UnsignedMetadataError as error:

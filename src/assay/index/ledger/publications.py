@@ -49,21 +49,29 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A publication that was promised: its ``number``, its ``time``, which bins it renews, what it publishes."""
+    """A publication that was promised: its ``number``, its ``time``, what it publishes.
+
+    ``renewals``: the bins it signs again; ``offline``: role -> version that it takes from the inbox.
+    """
 
     number: int
     time: datetime
     renewals: Sequence[str]
+    offline: Mapping[str, int]
     rows: Sequence[OutboxRow]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest publication that counts. ``pages`` maps projects to the sha256 of the page it moved last."""
+    """The newest publication that counts.
+
+    ``pages`` maps projects to the sha256 of the page that it moved; ``root`` is the new root that it brought, if any.
+    """
 
     publication: int
     epoch: int
     timestamp: bytes | None
+    root: bytes | None
     pages: Mapping[str, str]
 
 
@@ -134,8 +142,8 @@ def outbox_state(connection: Connection, seq: int) -> tuple[str, str | None]:
 
 def read_head(connection: Connection) -> Head:
     """The head row."""
-    row = connection.execute(select(head.c.publication, head.c.epoch, head.c.timestamp, head.c.pages)).one()
-    return Head(row.publication, row.epoch, row.timestamp, row.pages)
+    row = connection.execute(select(head)).one()
+    return Head(row.publication, row.epoch, row.timestamp, row.root, row.pages)
 
 
 def last_time(connection: Connection) -> datetime:
@@ -156,7 +164,8 @@ def open_intent(connection: Connection) -> Intent | None:
     row = connection.execute(select(publications).where(publications.c.done.is_(False))).mappings().first()
     if row is None:
         return None
-    return Intent(row["number"], row["time"], row["renewals"], _rows_of(connection, row["number"]))
+    rows = _rows_of(connection, row["number"])
+    return Intent(row["number"], row["time"], row["renewals"], row["offline"], rows)
 
 
 def has_pending(connection: Connection) -> bool:
@@ -164,17 +173,19 @@ def has_pending(connection: Connection) -> bool:
     return bool(connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == "pending")))
 
 
-def commit_intent(connection: Connection, epoch: int, now: datetime, renewals: Sequence[str]) -> Intent:
-    """Promise the next publication: everything pending, at most ``MAX_BATCH`` proposals, and ``renewals``."""
+def commit_intent(
+    connection: Connection, epoch: int, now: datetime, renewals: Sequence[str], offline: Mapping[str, int]
+) -> Intent:
+    """Promise the next publication: what is pending (``MAX_BATCH`` proposals at most), ``renewals``, ``offline``."""
     current = read_head(connection)
     _require_epoch(current, epoch)
     number = current.publication + 1
     waiting = select(outbox.c.seq).where(outbox.c.state == "pending").order_by(outbox.c.seq).limit(MAX_BATCH)
     seqs = list(connection.scalars(waiting))
     connection.execute(update(outbox).where(outbox.c.seq.in_(seqs)).values(publication=number))
-    values = {"number": number, "time": now, "epoch": epoch, "renewals": list(renewals), "done": False}
-    connection.execute(insert(publications).values(**values))
-    return Intent(number, now, renewals, _rows_of(connection, number))
+    values = {"number": number, "time": now, "epoch": epoch, "renewals": list(renewals), "offline": dict(offline)}
+    connection.execute(insert(publications).values(**values, done=False))
+    return Intent(number, now, renewals, offline, _rows_of(connection, number))
 
 
 def _rows_of(connection: Connection, number: int) -> list[OutboxRow]:
@@ -198,13 +209,22 @@ def refuse(connection: Connection, seq: int, reason: str) -> None:
     connection.execute(update(files).where(*mine).values(state="refused"))
 
 
-def move_head(connection: Connection, intent: Intent, epoch: int, timestamp: bytes, pages: Mapping[str, str]) -> None:
-    """Make ``intent`` the publication that counts: compare-and-swap, fenced by ``epoch``. Raises Fenced."""
+def move_head(
+    connection: Connection,
+    intent: Intent,
+    epoch: int,
+    *,
+    timestamp: bytes,
+    root: bytes | None,
+    pages: Mapping[str, str],
+) -> Head:
+    """Make ``intent`` the publication that counts: compare-and-swap, fenced by ``epoch``; returns it. Raises Fenced."""
     current = read_head(connection)
     _require_epoch(current, epoch)
     if current.publication != intent.number - 1:
         raise Fenced("the head moved meanwhile", expected=str(intent.number - 1), found=str(current.publication))
-    values: dict[str, Any] = {"publication": intent.number, "timestamp": timestamp, "pages": dict(pages)}
+    moved = Head(intent.number, epoch, timestamp, root, pages)
+    values: dict[str, Any] = {"publication": intent.number, "timestamp": timestamp, "root": root, "pages": dict(pages)}
     connection.execute(update(head).values(**values))
     connection.execute(update(publications).where(publications.c.number == intent.number).values(done=True))
     connection.execute(
@@ -218,6 +238,7 @@ def move_head(connection: Connection, intent: Intent, epoch: int, timestamp: byt
             for start in range(0, len(paths), MAX_VARIABLES):
                 mine = (files.c.path.in_(paths[start : start + MAX_VARIABLES]), files.c.state == "pending")
                 connection.execute(update(files).where(*mine).values(state="published"))
+    return moved
 
 
 def _require_epoch(current: Head, epoch: int) -> None:

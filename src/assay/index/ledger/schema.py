@@ -142,9 +142,11 @@ publications = Table(
     Column("time", Instant, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("renewals", JSON, nullable=False),
+    Column("offline", JSON, nullable=False),
     Column("done", Boolean, nullable=False),
 )
-"""A row is a committed intent to publish; ``time`` and ``renewals`` make its plan repeatable byte for byte."""
+"""A row is a committed intent to publish; ``time``, ``renewals`` (bins) and ``offline`` (role -> version from the
+inbox) make its plan repeatable byte for byte."""
 
 head = Table(
     "head",
@@ -153,6 +155,8 @@ head = Table(
     Column("publication", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("timestamp", LargeBinary),
+    Column("root", LargeBinary),
     Column("pages", JSON, nullable=False),
 )
-"""One row: the newest publication that counts, its ``timestamp.json``, and the page pointers it moves."""
+"""One row: the newest publication that counts, its ``timestamp.json``, the new root it brings (or none), and the page
+pointers it moves."""

@@ -13,13 +13,12 @@ from assay.index.config import DataFolder, load_config
 from assay.index.ledger import Ledger
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
+from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import open_online_keys
 from assay.index.signer.process import Announcer, run_signer
 from assay.index.signer.publish import Publisher
-from assay.index.signer.state import ceremony_role, newest_root
 from assay.model.errors import AssayError
-from assay.trust.layout import BINS, Lifetimes
-from assay.trust.verify import TrustedMetadata
+from assay.trust.layout import Lifetimes
 
 
 def main() -> int:
@@ -32,13 +31,12 @@ def main() -> int:
     config = load_config(data.config_file)
     published = PublishedStore(data.published)
     try:
-        root = TrustedMetadata(newest_root(published), now=datetime.now(UTC)).root
-        keys = open_online_keys(data.keys, root, ceremony_role(published, BINS), passphrase)
         publisher = Publisher(
             Ledger.open(data.ledger_file),
             published,
+            Inbox(data.inbox),
             FileChecks(BlobStore(data.blobs), InspectionLimits()),
-            keys,
+            lambda root, bins: open_online_keys(data.keys, root, bins, passphrase),
             Lifetimes(timestamp=config.timestamp_lifetime, snapshot=config.timestamp_lifetime),
         )
         announcer = Announcer(data.socket)

@@ -1,67 +1,54 @@
-"""One publication, in one direction: intent, plan, sign, check, stage, head, apply.
+"""One publication, in one direction: intent, draft, check, stage, head, apply.
 
-Recovery is the same path. An intent without a head is planned again (same inputs, same bytes); a head that was not
+Recovery is the same path. An intent without a head is drafted again (same inputs, same bytes); a head that was not
 applied is applied again. Nothing here looks whether it runs for the first time.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import Root, Targets
 
-from assay.formats.pages import render_page_json
 from assay.index.ledger import Ledger
 from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
+from assay.index.signer.draft import Draft, check_draft, draft_publication
+from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
-from assay.index.signer.state import PublishedState, answer_from, ceremony_role
-from assay.model.digests import sha256_of
-from assay.model.errors import SignerRefused
+from assay.index.signer.state import PublishedState
+from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
-from assay.trust.envelope import sign_envelope
-from assay.trust.layout import BINS, SNAPSHOT, TARGETS, TIMESTAMP, Lifetimes, hashed_path, metadata_path, page_target
-from assay.trust.plan import (
-    Changes,
-    NewTarget,
-    group_by_bin,
-    plan_bin,
-    plan_snapshot,
-    plan_timestamp,
-    renew_at,
-)
-from assay.trust.update import Answer, Load, Request, drive, lookup, refresh
-from assay.trust.verify import TrustedMetadata
+from assay.trust.envelope import parse_envelope
+from assay.trust.layout import BINS, ROOT, Lifetimes, hashed_path, metadata_path, page_target
+from assay.trust.offline import OfflineRoles, verify_offline_roles
+from assay.trust.plan import renew_at
 
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A publication as bytes: ``files`` under immutable names, the ``timestamp``, and the page pointers to move."""
-
-    files: Mapping[str, bytes]
-    timestamp: bytes
-    pages: Mapping[str, str]
-    bins: Mapping[str, Targets]
+KeyOpener = Callable[[Root, Targets], OnlineKeys]
 
 
 class Publisher:
-    """Turns committed intents into publications. One instance per signer process; fenced by its epoch."""
+    """Turns committed intents into publications. One instance per signer process; fenced by its epoch.
+
+    ``open_keys`` gives the signers of the online roles as a root and a bins role name them.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         published: PublishedStore,
+        inbox: Inbox,
         checks: FileChecks,
-        keys: OnlineKeys,
+        open_keys: KeyOpener,
         lifetimes: Lifetimes,
     ) -> None:
         self._ledger = ledger
         self._published = published
+        self._inbox = inbox
         self._checks = checks
-        self._keys = keys
+        self._open_keys = open_keys
         self._lifetimes = lifetimes
         with ledger.write() as connection:
             self._epoch = ledger_rows.take_epoch(connection)
@@ -70,6 +57,7 @@ class Publisher:
         self._number = head.publication
         self._apply(head)
         self._state = PublishedState.read(published, at)
+        self._keys = open_keys(self._state.trusted.root, self._state.bins())
         self._bin_expiry = self._read_bin_expiry()
 
     @property
@@ -96,15 +84,39 @@ class Publisher:
         """
         with self._ledger.write() as connection:
             intent = ledger_rows.open_intent(connection)
-            if intent is None:
-                if not ledger_rows.has_pending(connection) and self.due_at(now) > now:
-                    return False
-                self._require_clock(now)
-                intent = ledger_rows.commit_intent(
-                    connection, self._epoch, now.replace(microsecond=0), self._due_bins(now)
-                )
+        if intent is None:
+            intent = self._intend(now.replace(microsecond=0))
+        if intent is None:
+            return False
         self._publish(intent)
         return True
+
+    def _intend(self, now: datetime) -> Intent | None:
+        """Promise a publication of whatever waits or is due, if anything does."""
+        offline = self._offered(now)
+        with self._ledger.write() as connection:
+            if not offline and not ledger_rows.has_pending(connection) and self.due_at(now) > now:
+                return None
+            self._require_clock(now)
+            return ledger_rows.commit_intent(connection, self._epoch, now, self._due_bins(now), offline)
+
+    def _offered(self, now: datetime) -> dict[str, int]:
+        """The versions of the roles in the inbox that can be published: a draft with them passes the check."""
+        waiting = self._inbox.waiting()
+        if not waiting or self._state.timestamp is None:
+            return {}
+        files = {role: data for role, (_, data) in waiting.items()}
+        try:
+            offline = self._verified(files, now)
+            versions = {role: waiting[role][0] for role in (*offline.files, *([ROOT] if offline.root else []))}
+            if not versions:
+                return {}
+            rehearsal = Intent(self._number + 1, now, (), versions, ())
+            check_draft(self._state, self._published, self._draft(rehearsal, Applied(), offline), rehearsal)
+        except AssayError as error:
+            self._inbox.refuse(files, str(error))
+            return {}
+        return versions
 
     def _require_clock(self, now: datetime) -> None:
         if now + timedelta(minutes=1) < self._state.trusted.now:
@@ -117,28 +129,45 @@ class Publisher:
             )
 
     def _due_bins(self, now: datetime) -> list[str]:
-        if self._state.timestamp is None:
-            return list(self._state.succinct().get_roles())
         due = self._lifetimes.bin
         return sorted(name for name, expires in self._bin_expiry.items() if renew_at(expires, due) <= now)
 
     # --- how --------------------------------------------------------------------------------------------------
 
     def _publish(self, intent: Intent) -> None:
+        offline = self._verified(self._inbox.read(intent.offline), intent.time)
         applied = apply_proposals(intent.rows, self._state.page, self._checks.check)
         self._record_refusals(applied)
-        pages = {project: render_page_json(page) for project, page in applied.pages.items()}
-        changes = Changes((*applied.targets, *page_targets(pages)))
-        publication = self._sign(intent, changes, pages)
-        trusted = self._check(publication, changes, intent.time)
-        self._published.write(publication.files)
+        draft = self._draft(intent, applied, offline)
+        trusted = check_draft(self._state, self._published, draft, intent)
+        self._published.write(draft.files)
         with self._ledger.write() as connection:
-            ledger_rows.move_head(connection, intent, self._epoch, publication.timestamp, publication.pages)
-            head = ledger_rows.read_head(connection)
+            head = ledger_rows.move_head(
+                connection, intent, self._epoch, timestamp=draft.timestamp, root=draft.root, pages=draft.pages
+            )
         self._apply(head)
+        self._inbox.clear(intent.offline)
         self._number = head.publication
-        self._state = PublishedState(self._published, self._state.root, trusted)
-        self._bin_expiry |= {name: role.expires for name, role in publication.bins.items()}
+        self._state = PublishedState(self._published, draft.root or self._state.root, trusted)
+        self._keys = self._keys_for(offline)
+        self._bin_expiry |= {name: role.expires for name, role in draft.bins.items()}
+
+    def _verified(self, files: dict[str, bytes], now: datetime) -> OfflineRoles:
+        """``files`` of offline roles, checked against what is published."""
+        state = self._state
+        if not files:
+            return OfflineRoles(None, {}, {}, frozenset())
+        return verify_offline_roles(files, state.root, state.targets(), state.bins(), state.snapshot, now)
+
+    def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles) -> Draft:
+        return draft_publication(self._state, intent, applied, offline, self._keys_for(offline), self._lifetimes)
+
+    def _keys_for(self, offline: OfflineRoles) -> OnlineKeys:
+        """The keys that the roles name after ``offline`` is published."""
+        if offline.root is None and BINS not in offline.signed:
+            return self._keys
+        root = parse_envelope(offline.root, Root, ROOT).signed if offline.root else self._state.trusted.root
+        return self._open_keys(root, offline.signed.get(BINS) or self._state.bins())
 
     def _record_refusals(self, applied: Applied) -> None:
         if not applied.refused:
@@ -147,78 +176,20 @@ class Publisher:
             for seq, error in applied.refused.items():
                 ledger_rows.refuse(connection, seq, str(error))
 
-    def _sign(self, intent: Intent, changes: Changes, pages: Mapping[ProjectName, bytes]) -> Publication:
-        touched = group_by_bin(changes, self._state.succinct())
-        bins = {
-            name: plan_bin(self._state.bin(name), touched.get(name, Changes()), intent.time, self._lifetimes)
-            for name in sorted({*touched, *intent.renewals})
-        }
-        files = {
-            metadata_path(name, role.version): sign_envelope(role, [self._keys.bin]) for name, role in bins.items()
-        }
-        versions = self._offline_versions() | {name: role.version for name, role in bins.items()}
-        snapshot = plan_snapshot(self._state.snapshot, versions, intent.time, self._lifetimes)
-        snapshot_file = sign_envelope(snapshot, [self._keys.snapshot])
-        files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
-        timestamp = plan_timestamp(self._state.timestamp, snapshot_file, snapshot.version, intent.time, self._lifetimes)
-        pointers: dict[str, str] = {}
-        for project, data in pages.items():
-            sha256 = sha256_of(data)
-            files[hashed_path(page_target(project), sha256)] = data
-            pointers[project] = sha256
-        return Publication(files, sign_envelope(timestamp, [self._keys.timestamp]), pointers, bins)
-
-    def _check(self, publication: Publication, changes: Changes, now: datetime) -> TrustedMetadata:
-        """Look every changed target up as a client would that has the last publication. Raises on any difference."""
-        staged = {**publication.files, TIMESTAMP_NAME: publication.timestamp}
-
-        def answer(request: Request) -> Answer:
-            if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT):
-                return self._published_copy(request.role)
-            return answer_from(self._published, staged, request)
-
-        trusted = TrustedMetadata(self._state.root, now=now)
-        drive(refresh(trusted), answer)
-        for wanted in changes.new:
-            found = drive(lookup(trusted, wanted.path), answer)
-            if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
-                raise SignerRefused(
-                    "the signed metadata does not say what was planned",
-                    subject=wanted.path,
-                    rule="self-check",
-                    expected=wanted.sha256,
-                    found=found.sha256 if found else "nothing",
-                )
-        return trusted
-
-    def _published_copy(self, role: str) -> bytes | None:
-        if self._state.snapshot is None:
-            return None
-        return self._published.read(metadata_path(role, self._state.snapshot.version if role == SNAPSHOT else None))
-
     def _apply(self, head: Head) -> None:
-        """Move the pointers of ``head``, ``timestamp.json`` last. Doing it again changes nothing."""
+        """Show what ``head`` brings: root, page pointers, and ``timestamp.json`` last. Again changes nothing."""
         if head.timestamp is None:
             return
+        if head.root is not None:
+            version = parse_envelope(head.root, Root, ROOT).signed.version
+            self._published.write({metadata_path(ROOT, version): head.root})
         for project, sha256 in head.pages.items():
             path = page_target(ProjectName(project))
             self._published.point(path, hashed_path(path, sha256))
         self._published.write({TIMESTAMP_NAME: head.timestamp})
-
-    # --- what was ---------------------------------------------------------------------------------------------
 
     def _read_bin_expiry(self) -> dict[str, datetime]:
         if self._state.timestamp is None:
             return {}
         bins = {name: self._state.bin(name) for name in self._state.succinct().get_roles()}
         return {name: role.expires for name, role in bins.items() if role is not None}
-
-    def _offline_versions(self) -> dict[str, int]:
-        if self._state.snapshot is not None:
-            return {}
-        return {role: ceremony_role(self._published, role).version for role in (TARGETS, BINS)}
-
-
-def page_targets(pages: Mapping[ProjectName, bytes]) -> list[NewTarget]:
-    """The targets of rendered pages, in a fixed order."""
-    return [NewTarget(page_target(name), len(data), sha256_of(data)) for name, data in sorted(pages.items())]

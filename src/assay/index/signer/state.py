@@ -6,7 +6,7 @@ It is read back from the published files with the same verifying core the client
 from collections.abc import Mapping
 from datetime import datetime
 
-from tuf.api.metadata import Snapshot, SuccinctRoles, Targets, Timestamp
+from tuf.api.metadata import Snapshot, SuccinctRoles, TargetFile, Targets, Timestamp
 
 from assay.formats.pages import ProjectPage, parse_page_json
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
@@ -14,7 +14,7 @@ from assay.model.digests import sha256_of
 from assay.model.errors import SignerRefused, VerificationFailed
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, hashed_path, metadata_path, page_target
+from assay.trust.layout import BINS, ROOT, SNAPSHOT, TARGETS, TargetPath, hashed_path, metadata_path, page_target
 from assay.trust.plan import succinct_roles
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata
@@ -67,11 +67,38 @@ class PublishedState:
         return self.trusted.require(role)
 
     def succinct(self) -> SuccinctRoles:
-        """The delegation to the bins: the published one, or that of the ceremony before the first publication."""
+        """The delegation to the bins."""
+        return succinct_roles(self.bins())
+
+    def online_target(self, path: TargetPath) -> TargetFile | None:
+        """What the published online bins say of ``path``."""
+        role = self.bin(self.succinct().get_role_for_target(path))
+        return role.targets.get(path) if role else None
+
+    def targets(self) -> Targets:
+        """The published ``targets`` role, or that of the ceremony before the first publication."""
         if self.timestamp is None:
-            return succinct_roles(ceremony_role(self._published, BINS))
+            return ceremony_role(self._published, TARGETS)
+        return self.trusted.require(TARGETS)
+
+    def bins(self) -> Targets:
+        """The published ``bins`` role, or that of the ceremony before the first publication."""
+        if self.timestamp is None:
+            return ceremony_role(self._published, BINS)
         drive(load_role(self.trusted, BINS, TARGETS), self._answer)
-        return succinct_roles(self.trusted.require(BINS))
+        return self.trusted.require(BINS)
+
+    def first_versions(self) -> dict[str, int]:
+        """The ceremony's roles, which the first snapshot must list."""
+        if self.timestamp is not None:
+            return {}
+        return {TARGETS: self.targets().version, BINS: self.bins().version}
+
+    def published_copy(self, role: str) -> bytes | None:
+        """The published file of timestamp or snapshot."""
+        if self.snapshot is None:
+            return None
+        return self._published.read(metadata_path(role, self.snapshot.version if role == SNAPSHOT else None))
 
     def page(self, project: ProjectName) -> ProjectPage | None:
         """The published page of ``project``, checked against its target; None where none is published."""

@@ -1,0 +1,155 @@
+"""One publication as bytes: planned from what was signed before, signed, and checked as a client would, in memory.
+
+Nothing here writes. The same state, intent, proposals and offline roles give the same roles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tuf.api.metadata import SuccinctRoles, Targets
+
+from assay.formats.pages import render_page_json
+from assay.index.ledger.publications import Intent
+from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.signer.apply import Applied
+from assay.index.signer.online import OnlineKeys
+from assay.index.signer.state import PublishedState, answer_from
+from assay.model.digests import sha256_of
+from assay.model.errors import SignerRefused
+from assay.model.names import ProjectName
+from assay.trust.envelope import sign_envelope
+from assay.trust.layout import (
+    BINS,
+    ROOT,
+    SEAL_PREFIX,
+    SNAPSHOT,
+    TIMESTAMP,
+    Lifetimes,
+    TargetPath,
+    hashed_path,
+    metadata_path,
+    page_target,
+)
+from assay.trust.offline import OfflineRoles
+from assay.trust.plan import (
+    Changes,
+    NewTarget,
+    group_by_bin,
+    plan_bin,
+    plan_snapshot,
+    plan_timestamp,
+    succinct_roles,
+)
+from assay.trust.update import Answer, Load, Request, drive, lookup, refresh
+from assay.trust.verify import TrustedMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """``files`` go under immutable names; then ``root`` (if any), the page pointers of ``pages``, and ``timestamp``."""
+
+    files: Mapping[str, bytes]
+    root: bytes | None
+    timestamp: bytes
+    pages: Mapping[str, str]
+    bins: Mapping[str, Targets]
+    changes: Changes
+
+
+def draft_publication(
+    state: PublishedState,
+    intent: Intent,
+    applied: Applied,
+    offline: OfflineRoles,
+    keys: OnlineKeys,
+    lifetimes: Lifetimes,
+) -> Draft:
+    """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
+    pages = {project: render_page_json(page) for project, page in applied.pages.items()}
+    changes = Changes((*applied.targets, *_page_targets(pages)), _sealed_now(state, offline))
+    succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
+    touched = group_by_bin(changes, succinct)
+    renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
+    bins = {
+        name: plan_bin(state.bin(name), touched.get(name, Changes()), intent.time, lifetimes)
+        for name in sorted({*touched, *renewed})
+    }
+    files = {metadata_path(name, role.version): sign_envelope(role, [keys.bin]) for name, role in bins.items()}
+    files |= {metadata_path(role, offline.signed[role].version): data for role, data in offline.files.items()}
+    versions = state.first_versions() | offline.versions() | {name: role.version for name, role in bins.items()}
+    snapshot = plan_snapshot(state.snapshot, versions, intent.time, lifetimes)
+    snapshot_file = sign_envelope(snapshot, [keys.snapshot])
+    files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
+    timestamp = plan_timestamp(state.timestamp, snapshot_file, snapshot.version, intent.time, lifetimes)
+    files |= {hashed_path(page_target(project), sha256_of(data)): data for project, data in pages.items()}
+    return Draft(
+        files=files,
+        root=offline.root,
+        timestamp=sign_envelope(timestamp, [keys.timestamp]),
+        pages={str(project): sha256_of(data) for project, data in pages.items()},
+        bins=bins,
+        changes=changes,
+    )
+
+
+def check_draft(state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent) -> TrustedMetadata:
+    """Look every changed target up as a client would that has the last publication. Raises on any difference."""
+    staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
+    trusted = TrustedMetadata(state.root, now=intent.time)
+    if draft.root is not None:
+        staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
+
+    def answer(request: Request) -> Answer:
+        if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT):
+            return state.published_copy(request.role)
+        return answer_from(published, staged, request)
+
+    drive(refresh(trusted), answer)
+    for wanted in draft.changes.new:
+        found = drive(lookup(trusted, wanted.path), answer)
+        if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
+            raise _self_check_failed(wanted.path, wanted.sha256, found.sha256 if found else "nothing")
+    for path in draft.changes.removed:
+        if (found := drive(lookup(trusted, path), answer)) is None:
+            raise _self_check_failed(path, "what was sealed", "nothing")
+    return trusted
+
+
+def _self_check_failed(path: str, expected: str, found: str) -> SignerRefused:
+    return SignerRefused(
+        "the signed metadata does not say what was planned",
+        subject=path,
+        rule="self-check",
+        expected=expected,
+        found=found,
+    )
+
+
+def _page_targets(pages: Mapping[ProjectName, bytes]) -> list[NewTarget]:
+    return [NewTarget(page_target(name), len(data), sha256_of(data)) for name, data in sorted(pages.items())]
+
+
+def _signs_anew(state: PublishedState, succinct: SuccinctRoles) -> bool:
+    """Whether the bins get other keys or another threshold, so that every one must be signed again."""
+    if state.timestamp is None:
+        return True
+    before = state.succinct()
+    return (set(before.keyids), before.threshold) != (set(succinct.keyids), succinct.threshold)
+
+
+def _sealed_now(state: PublishedState, offline: OfflineRoles) -> frozenset[TargetPath]:
+    """The paths that leave the online bins because a new seal lists them with the same hash."""
+    leaving = set()
+    for role, signed in offline.signed.items():
+        if not role.startswith(SEAL_PREFIX):
+            continue
+        for name, sealed in signed.targets.items():
+            online = state.online_target(TargetPath(name))
+            if online is None:
+                continue
+            if (online.hashes, online.length) != (sealed.hashes, sealed.length):
+                raise SignerRefused(
+                    "the seal has another hash than what is published", subject=name, rule="second-hash"
+                )
+            leaving.add(TargetPath(name))
+    return frozenset(leaving)
