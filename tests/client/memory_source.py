@@ -1,6 +1,7 @@
 """An index in memory: a second implementation of ``VerifiedSource``, with files that fail as real ones would."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,6 +57,13 @@ class MemorySource:
         if metadata is not None:
             self._sidecars[filename] = metadata
         return entry
+
+    def add_sparse(self, filename: str, size: int) -> None:
+        """Publish a file of ``size`` zero bytes that takes no room on disk."""
+        entry = self.add(filename, b"")
+        page = self._pages[parse_distribution(filename).project]
+        self._pages[page.project] = page.with_files((replace(entry, size=size),))
+        os.truncate(self.folder / filename, size)
 
     async def refresh(self) -> None:
         self._fail("refresh")

@@ -64,9 +64,9 @@ def discover_indexes(environ: Mapping[str, str], cache_folder: Path) -> tuple[st
     return tuple(dict.fromkeys(without_credentials(url) for url in named if is_remote(url)))
 
 
-def ask_pip(environ: Mapping[str, str], cache_folder: Path) -> PipSettings:
+def ask_pip(environ: Mapping[str, str], cache_folder: Path, own_python: str = sys.executable) -> PipSettings:
     """pip's settings: its files (kept in ``cache_folder``), overlaid with ``environ``. Raises OperatorError."""
-    command = find_pip(environ)
+    command = find_pip(environ, own_python)
     if command is None:
         return _overlay({}, _ask_uv(environ), environ)
     bare = {name: value for name, value in environ.items() if not name.upper().startswith("PIP_")}
@@ -80,13 +80,13 @@ def ask_pip(environ: Mapping[str, str], cache_folder: Path) -> PipSettings:
     return _overlay(kept[0], kept[1], environ)
 
 
-def find_pip(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The pip that a command would start: python3's, the one on PATH, this Python's; None when there is none."""
+def find_pip(environ: Mapping[str, str], own_python: str = sys.executable) -> tuple[str, ...] | None:
+    """The pip that a command would start: python3's, the one on PATH, ``own_python``'s; None when there is none."""
     path = environ.get("PATH", os.defpath)
     python, pip = shutil.which("python3", path=path), shutil.which("pip", path=path)
     candidates: list[tuple[str, ...]] = [(python, "-m", "pip")] if python else []
     candidates += [(pip,)] if pip else []
-    candidates.append((sys.executable, "-m", "pip"))
+    candidates.append((own_python, "-m", "pip"))
     for command in candidates:
         if len(command) == 1 or _has_pip(command[0]):
             return command
