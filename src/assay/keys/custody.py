@@ -14,18 +14,28 @@ signature leaves ``sign_bytes`` only after it verified.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from securesystemslib.exceptions import (
     KeyMismatchError,
     UnsupportedLibraryError,
     UnverifiedSignatureError,
 )
-from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey
+from securesystemslib.signer import (
+    AWSSigner,
+    AzureSigner,
+    CryptoSigner,
+    GCPSigner,
+    Key,
+    Signature,
+    Signer,
+    SSlibKey,
+    VaultSigner,
+)
 
-from assay.keys.files import PrivateKey, parse_private_key, read_private_file
+from assay.keys.files import PrivateKey, Scheme, create_key_file, parse_private_key, read_private_file
 from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import KeyUnavailable
 
@@ -82,6 +92,63 @@ def sign_bytes(signer: Signer, payload: bytes) -> Signature:
     return signature
 
 
+def read_public_key(uri: str, secrets: SecretsProvider, environ: Mapping[str, str] = os.environ) -> SSlibKey:
+    """The public half of the key at ``uri``, for the first time that it is met. Raises KeyUnavailable."""
+    scheme, _, rest = uri.partition(":")
+    if scheme in ("keyfile", "file2"):
+        passphrase = secrets("passphrase").encode() if scheme == "keyfile" else None
+        private = parse_private_key(read_private_file(Path(unquote(rest))), passphrase, rest)
+        return SSlibKey.from_crypto(private.public_key())
+    if scheme == "hsm":
+        try:
+            from assay.keys.token_keys import read_token_key
+            from assay.keys.tokens import parse_token_uri
+        except ImportError as error:
+            raise _library_missing(uri, "hsm") from error
+        return read_token_key(parse_token_uri(uri, environ), secrets)
+    if scheme in CLOUD_EXTRAS:
+        return _import_cloud(uri, scheme, rest)
+    raise KeyUnavailable("the public half of such a key cannot be read", subject=uri, rule="key-uri")
+
+
+def create_key(uri: str, scheme: Scheme, secrets: SecretsProvider, environ: Mapping[str, str] = os.environ) -> SSlibKey:
+    """Make a key at ``uri``: a file, or inside a token. Raises AlreadyExists, or KeyUnavailable."""
+    kind, _, rest = uri.partition(":")
+    if kind in ("keyfile", "file2"):
+        passphrase = secrets("passphrase").encode() if kind == "keyfile" else None
+        return create_key_file(Path(unquote(rest)), scheme, passphrase)
+    if kind == "hsm":
+        try:
+            from assay.keys.token_keys import create_token_key
+            from assay.keys.tokens import parse_token_uri
+        except ImportError as error:
+            raise _library_missing(uri, "hsm") from error
+        return create_token_key(parse_token_uri(uri, environ), scheme, secrets)
+    raise KeyUnavailable(
+        "keys are made in files and tokens only",
+        subject=uri,
+        rule="key-uri",
+        next_step="make a KMS key with its own tools and enrol it by its URI",
+    )
+
+
+def custody_facts(uri: str, secrets: SecretsProvider, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What this machine says of the key's place, for people to read. It is no proof."""
+    kind = uri.partition(":")[0]
+    if kind == "hsm":
+        from assay.keys.token_keys import token_facts
+        from assay.keys.tokens import parse_token_uri
+
+        facts = token_facts(parse_token_uri(uri, environ), secrets)
+        return {"kind": "PKCS#11 token"} | {name: str(value) for name, value in facts.items()}
+    names = {
+        "keyfile": "file, encrypted under scrypt",
+        "file2": "file, NOT encrypted",
+        "credential": "systemd credential",
+    }
+    return {"kind": names.get(kind, f"key service ({kind})")}
+
+
 def key_file_uri(path: Path, *, encrypted: bool = True) -> str:
     """The URI of a key file."""
     return f"{'keyfile' if encrypted else 'file2'}:{path}"
@@ -133,6 +200,33 @@ def _library_missing(uri: str, extra: str) -> KeyUnavailable:
         rule="key-library",
         next_step=f"pip install 'assay[{extra}]'",
     )
+
+
+def _import_cloud(uri: str, scheme: str, rest: str) -> SSlibKey:
+    """securesystemslib's ``import_`` of the service that ``uri`` names."""
+    readers: dict[str, Callable[[], tuple[str, Key]]] = {
+        "awskms": lambda: AWSSigner.import_(rest),
+        "gcpkms": lambda: GCPSigner.import_(rest),
+        "azurekms": lambda: AzureSigner.import_(*_azure_names(uri)),
+        "hv": lambda: VaultSigner.import_(rest.split("/")[0]),
+    }
+    try:
+        found_uri, key = readers[scheme]()
+    except UnsupportedLibraryError as error:
+        raise _library_missing(uri, CLOUD_EXTRAS[scheme]) from error
+    except Exception as error:  # vendors' libraries have errors of their own
+        raise KeyUnavailable(
+            "the key service gave no key", subject=uri, found=f"{type(error).__name__}: {error}"
+        ) from error
+    if found_uri != uri or not isinstance(key, SSlibKey):
+        raise KeyUnavailable("the key service has another version of this key", subject=uri, found=found_uri)
+    return key
+
+
+def _azure_names(uri: str) -> tuple[str, str]:
+    """Vault and key of ``azurekms://<vault>.vault.azure.net/keys/<key>/<version>``."""
+    parts = urlsplit(uri)
+    return (parts.hostname or "").split(".")[0], parts.path.strip("/").split("/")[1]
 
 
 def _open_cloud(uri: str, extra: str, public_key: Key, secrets: SecretsProvider) -> Signer:

@@ -5,13 +5,14 @@ of its keys. Expiry does not matter here: a ceremony may have to renew what has 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Root, Targets
 
-from assay.keys.ceremony.plan import Plan
+from assay.keys.ceremony.plan import Plan, StartingPoint
 from assay.keys.ceremony.stick import Stick
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import NotFound, OperatorError, VerificationFailed
@@ -60,14 +61,13 @@ def read_current(stick: Stick, plan: Plan) -> Current | None:
         if stick.names(FOLDER):
             raise VerificationFailed("there is current metadata, and the plan says there is none", rule="plan-start")
         return None
-    return parse_current({name: stick.read(name) for name in stick.names(FOLDER)}, plan)
+    return parse_current({name: stick.read(name) for name in stick.names(FOLDER)}, plan.starts_from)
 
 
-def parse_current(files: dict[str, bytes], plan: Plan) -> Current:
+def parse_current(files: Mapping[str, bytes], start: StartingPoint) -> Current:
     """``files`` (as ``find_current`` gives them) checked against the plan's starting point."""
-    start = plan.starts_from
     missing = [role for role in OFFLINE_ROLES if f"{FOLDER}{role}.json" not in files]
-    if start is None or missing:
+    if missing:
         raise NotFound("the current metadata is not complete", found=f"missing: {', '.join(missing)}")
     data = {role: files[f"{FOLDER}{role}.json"] for role in OFFLINE_ROLES}
     root = parse_envelope(data[ROOT], Root, ROOT)

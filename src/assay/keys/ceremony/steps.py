@@ -38,7 +38,7 @@ def begin(stick: Stick, plan_file: bytes, current: Mapping[str, bytes], surround
     """Put the plan and the metadata it starts from on an empty stick. Raises when they do not fit each other."""
     plan = parse_plan(plan_file)
     if plan.starts_from is not None:
-        parse_current(dict(current), plan)
+        parse_current(current, plan.starts_from)
     elif current:
         raise CallerError("the plan is for a first ceremony, and there is current metadata", rule="plan-start")
     step = Step("plan", facts={"index": plan.index, "purpose": plan.purpose, "rehearsal": str(plan.rehearsal).lower()})
