@@ -119,8 +119,9 @@ class IndexApplication:
         await redirect(send, request, 301, f"{'../' * depth}simple/{project}/")
 
     async def _answer_tuf(self, request: Request, send: Send, segments: list[str]) -> None:
-        name = request.scope["raw_path"].decode("latin-1").removeprefix("/tuf/")
-        await self._metadata.answer(request, send, name)
+        if len(segments) != 1:
+            raise NotFound("no such address")
+        await self._metadata.answer(request, send, segments[0])
 
     async def _answer_front(self, request: Request, send: Send, segments: list[str]) -> None:
         _require_end(segments)
@@ -132,11 +133,14 @@ class IndexApplication:
 
 
 def _segments(raw_path: bytes) -> list[str]:
-    """The path's segments, each decoded by itself, without the leading slash. Raises NotFound for hostile ones."""
+    """The path's segments without the leading slash, each decoded by itself. Raises NotFound for hostile ones.
+
+    Below ``tuf`` they stay as they are: a published role's file is named with the role's percent-encoding.
+    """
     if len(raw_path) > MAX_PATH_BYTES:
         raise NotFound("no such address: it is too long")
     segments = raw_path.decode("latin-1").split("/")[1:]
-    if b"%" in raw_path:
+    if b"%" in raw_path and segments[0] != "tuf":
         segments = [unquote(segment) for segment in segments]
         if any("/" in segment or "\0" in segment for segment in segments):
             raise NotFound("no such address")

@@ -50,6 +50,11 @@ class PublishedCache:
     _under_way: dict[tuple[_Key, _Stamp], "asyncio.Task[_Entry | None]"] = field(default_factory=dict)
     _cost: int = 0
 
+    @property
+    def cost_bytes(self) -> int:
+        """What all values cost together."""
+        return self._cost
+
     async def get(self, path: Path, kind: Kind[V]) -> V | None:
         """What ``kind`` makes of the file at ``path`` as it is now; None where there is no file.
 

@@ -109,7 +109,7 @@ async def _respond(
         body = orjson.dumps(_problem(status, error))
     else:
         headers.append((b"content-type", b"text/plain; charset=utf-8"))
-        body = "\n".join(filter(None, (str(error), error.next_step, ""))).encode(errors="replace")
+        body = "".join(f"{line}\n" for line in (str(error), error.next_step) if line).encode(errors="replace")
     if request.connection is not None:
         request.connection.say(reason_phrase(str(error)))
     await respond(send, status, headers, body)

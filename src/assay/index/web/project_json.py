@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from assay.formats.core_metadata import CoreMetadata, parse_core_metadata
 from assay.formats.json_api import files_of, newest_version, render_project_json
-from assay.formats.pages import ProjectPage
+from assay.formats.pages import ProjectPage, versions_of
 from assay.index.blobs import BlobStore
 from assay.index.web.asgi import REVALIDATE, Request, Send
 from assay.index.web.pages import ProjectPages, parse_segment
@@ -44,7 +44,7 @@ class ProjectJson:
         await send_encoded(request, send, encode(body, sha256_tag(body), _JSON, REVALIDATE, VARY_ENCODING))
 
     def _render(self, page: ProjectPage, wanted: str | None, base_url: str) -> bytes:
-        version = _canonical(wanted) if wanted is not None else newest_version(page)
+        version = _listed(page, wanted) if wanted is not None else newest_version(page)
         files = files_of(page, version) if version is not None else ()
         if version is None or not files:
             raise NotFound("no such release here", subject=page.project, found=wanted)
@@ -69,11 +69,13 @@ class ProjectJson:
             return None
 
 
-def _canonical(text: str) -> str | None:
+def _listed(page: ProjectPage, wanted: str) -> str | None:
+    """The page's spelling of the version ``wanted`` (PEP 440: 1.0 is 1.0.0)."""
     try:
-        return str(Version(text))
+        version = Version(wanted)
     except InvalidVersion:
         return None
+    return next((listed for listed in versions_of(page) if Version(listed) == version), None)
 
 
 def _base_url(request: Request) -> str:
