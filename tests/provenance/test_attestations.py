@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.model.digests import Sha256
-from assay.model.errors import RefusedByPolicy, VerificationFailed
+from assay.model.errors import OperatorError, RefusedByPolicy, VerificationFailed
 from assay.provenance.attestation_format import parse_attestation, parse_attestations
-from assay.provenance.attestations import FIRST_SEEN, FirstSeen, VerifiedAttestation, verify_attestation
+from assay.provenance.attestations import FIRST_SEEN, PUBLISH_V1, FirstSeen, VerifiedAttestation, verify_attestation
 from assay.provenance.publishers import (
     GitHubPublisher,
     GitLabPublisher,
@@ -146,6 +147,8 @@ def test_other_bytes_are_refused() -> None:
     [
         (GitHubPublisher("trailofbits/pypi-attestation", "release.yml"), "attestation-repository"),
         (GitHubPublisher("evil/pypi-attestations", "release.yml"), "attestation-repository"),
+        (GitHubPublisher("trailofbits/pypi-attestat\u0130ons", "release.yml"), "attestation-repository"),
+        (GitHubPublisher("trailofbits/pypi-attestations/", "release.yml"), "attestation-repository"),
         (GitHubPublisher("trailofbits/pypi-attestations", "other.yml"), "attestation-workflow"),
         (GitHubPublisher("trailofbits/pypi-attestations", "release.yml", owner_id="1"), "attestation-owner"),
         (GitHubPublisher("trailofbits/pypi-attestations", "release.yml", repository_id="1"), "attestation-owner"),
@@ -211,6 +214,13 @@ def test_a_log_entry_of_another_attestation_is_refused() -> None:
         document["verification_material"]["transparency_entries"] = [other]
 
     assert refusal(SLSA, attestation=edited(SLSA.attestation, swap)).rule == "attestation-log"
+
+
+def test_a_log_entry_of_another_kind_is_refused() -> None:
+    bent = edited(GITHUB.attestation, lambda document: log_entry(document)["kindVersion"].update(version="0.0.2"))
+    found = refusal(GITHUB, attestation=bent)
+    assert found.rule == "attestation-not-verified"
+    assert "0.0.1" in (found.found or "")
 
 
 @pytest.mark.parametrize("missing", ["inclusionPromise", "integratedTime"])
@@ -310,6 +320,14 @@ def test_a_missing_certificate_timestamp_is_refused() -> None:
     assert caught.value.rule == "attestation-certificate-log"
 
 
+def test_nothing_is_accepted_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sigstore.models", None)
+    another = SigstoreTrust("not loaded before", PRODUCTION.root + b"\n")
+    with pytest.raises(OperatorError) as caught:
+        verify(GITHUB, trust=another)
+    assert caught.value.rule == "provenance-not-installed"
+
+
 @pytest.mark.parametrize(
     "root", [b"", b"{}", b"[]", b'{"mediaType": "x"}', PRODUCTION.root.replace(b'"tlogs"', b'"tlog"')]
 )
@@ -397,7 +415,7 @@ def test_other_statements_are_refused(members: dict[str, object], rule: str) -> 
 def test_an_upload_field_is_read_whole() -> None:
     field = b"[" + GITHUB.attestation + b"," + SLSA.attestation + b"]"
     assert [parsed.statement.predicate_type for parsed in parse_attestations(field)] == [
-        "https://docs.pypi.org/attestations/publish/v1",
+        PUBLISH_V1,
         "https://slsa.dev/provenance/v1",
     ]
     for wrong in (b"[]", GITHUB.attestation, b"[" + b",".join([GITHUB.attestation] * 9) + b"]", b"[1]"):

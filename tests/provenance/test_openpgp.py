@@ -1,5 +1,6 @@
 """Signatures by gpg, sq and Sequoia: good ones verify, and each kind of bad one is refused by its own rule."""
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pysequoia
 import pytest
 
 from assay.model.digests import sha256_of
-from assay.model.errors import VerificationFailed
+from assay.model.errors import OperatorError, VerificationFailed
 from assay.provenance.openpgp import (
     Certificate,
     RetiredKeys,
@@ -407,6 +408,15 @@ def test_a_forged_binding_is_refused(alice: Certificate, good: bytes) -> None:
     forged[-1] ^= 1
     found = refusal(good, parse_certificate(bytes(forged)))
     assert found.rule == "openpgp-bad-signature"
+
+
+def test_nothing_is_accepted_without_the_library(
+    alice: Certificate, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pysequoia", None)
+    with pytest.raises(OperatorError) as caught:
+        verify(good, alice)
+    assert caught.value.rule == "provenance-not-installed"
 
 
 def test_the_verdict_is_the_only_way_to_evidence(alice: Certificate, good: bytes) -> None:

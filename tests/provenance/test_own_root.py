@@ -13,12 +13,12 @@ import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Signature
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier
 from sigstore.verify.policy import Identity
 
-from assay.model.errors import CallerError, OperatorError, VerificationFailed
+from assay.model.errors import CallerError, KeyUnavailable, OperatorError, VerificationFailed
 from assay.provenance.attestation_format import parse_attestation
 from assay.provenance.attestations import FIRST_SEEN, FirstSeen, VerifiedAttestation, render_bundle, verify_attestation
 from assay.provenance.identities import SignerIdentity
@@ -209,6 +209,21 @@ def test_only_p256_keys_serve_a_root() -> None:
     with pytest.raises(OperatorError) as caught:
         make_authority("Example", CryptoSigner.generate_ed25519(), good, now=NOW, lifetime=timedelta(1), serials=(1, 2))
     assert caught.value.rule == "own-root-key"
+
+
+class FaultyToken(CryptoSigner):
+    """A token that signs something else than it was asked to."""
+
+    def sign(self, payload: bytes) -> Signature:
+        return super().sign(payload + b"!")
+
+
+def test_a_signature_that_does_not_verify_never_goes_out(organisation: Organisation) -> None:
+    good = CryptoSigner.generate_ecdsa()
+    faulty = FaultyToken(good._private_key, good.public_key)
+    with pytest.raises(KeyUnavailable) as caught:
+        organisation.attest(issuer=replace(organisation.issuer, log=faulty))
+    assert caught.value.rule == "bad-signature"
 
 
 def test_certificates_are_what_other_programs_read(organisation: Organisation) -> None:

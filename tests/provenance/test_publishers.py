@@ -8,7 +8,7 @@ import pytest
 
 from assay.model.errors import CallerError, VerificationFailed
 from assay.provenance.attestation_format import parse_attestation
-from assay.provenance.attestations import VerifiedAttestation, verify_attestation
+from assay.provenance.attestations import PUBLISH_V1, VerifiedAttestation, verify_attestation
 from assay.provenance.integrity import ClaimedPublisher, parse_provenance, render_provenance
 from assay.provenance.publishers import (
     GitHubPublisher,
@@ -21,6 +21,7 @@ from assay.provenance.publishers import (
     render_publisher,
 )
 from assay.provenance.sigstore_trust import bundled_trust
+from assay.provenance.slsa import SLSA_V1
 from provenance.attestation_data import GITHUB, GITLAB, NOW, SLSA, Sample, read
 
 PUBLISHERS = [
@@ -91,7 +92,7 @@ def test_what_was_verified_is_served_as_other_clients_read_it(tmp_path: Path, mo
     )
     dist = pypi_attestations.Distribution(name=GITHUB.filename, digest=GITHUB.sha256)
     kinds = [attestation.verify(bundle.publisher, dist, offline=True)[0] for attestation in bundle.attestations]
-    assert kinds == ["https://docs.pypi.org/attestations/publish/v1", "https://slsa.dev/provenance/v1"]
+    assert kinds == [PUBLISH_V1, SLSA_V1]
     assert len(parse_provenance(served).attestations) == 2
     assert render_provenance([verified(GITHUB), verified(SLSA)]) == served
 

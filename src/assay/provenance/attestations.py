@@ -24,12 +24,19 @@ from assay.model.digests import Sha256
 from assay.model.distributions import SDIST_SUFFIXES
 from assay.model.errors import Reading, VerificationFailed
 from assay.provenance.attestation_format import Attestation, Statement
-from assay.provenance.identities import SignerIdentity, SigningCertificate, bad_certificate, read_signing_certificate
+from assay.provenance.identities import (
+    SignerIdentity,
+    SigningCertificate,
+    bad_certificate,
+    read_signing_certificate,
+    same_uri,
+)
 from assay.provenance.publishers import Publisher, publisher_of, require_publisher
 from assay.provenance.sigstore_trust import LoadedTrust, SigstoreTrust, load_trust
 from assay.provenance.slsa import SLSA_V1, BuildProvenance, parse_build_provenance
 
 PUBLISH_V1: Final = "https://docs.pypi.org/attestations/publish/v1"
+"""An identifier that PEP 740's clients write; no address that anybody is to fetch."""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -258,7 +265,7 @@ def _require_agreement(build: BuildProvenance | None, identity: SignerIdentity) 
     """A build provenance must not name another repository than the certificate of who signed it."""
     if build is None or build.source is None or identity.repository is None:
         return
-    if build.source.removesuffix(".git").lower() != identity.repository.lower():
+    if not same_uri(build.source.removesuffix(".git"), identity.repository):
         raise VerificationFailed(
             "the build provenance contradicts the certificate of its signer",
             rule="attestation-build-source",

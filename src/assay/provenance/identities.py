@@ -139,6 +139,11 @@ def _identity(certificate: "Certificate") -> SignerIdentity:
     return SignerIdentity(subjects=subjects, **{CLAIMS[number]: text for number, text in claims.items()})
 
 
+def same_uri(left: str, right: str) -> bool:
+    """Equal, or equal but for the case of ASCII letters: forges do not tell repositories apart by case."""
+    return left == right or (left.isascii() and right.isascii() and left.lower() == right.lower())
+
+
 def _utf8_string(der: bytes) -> str:
     """The text of a DER UTF8String (tag 0x0C) that fills ``der`` exactly."""
     if len(der) < 2 or der[0] != 0x0C:

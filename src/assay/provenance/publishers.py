@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from assay.model.errors import CallerError, VerificationFailed
-from assay.provenance.identities import SignerIdentity
+from assay.provenance.identities import SignerIdentity, same_uri
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 GITHUB: Final = "https://github.com"
@@ -94,7 +94,7 @@ def _require_project(
         _differs("attestation-issuer", "signed with an identity of another provider", issuer, identity.issuer)
     expected = f"{publisher.server}/{publisher.repository}"
     repository = identity.repository or "no repository"
-    if repository.lower() != expected.lower():
+    if not same_uri(repository, expected):
         _differs("attestation-repository", "signed from another repository", expected, repository)
     for name, wanted, found in (
         ("owner", publisher.owner_id, identity.owner_id),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from assay.model.errors import RefusedByPolicy
+from assay.provenance.identities import same_uri
 from assay.provenance.strict_json import JsonObject
 
 SLSA_V1: Final = "https://slsa.dev/provenance/v1"
@@ -89,7 +90,7 @@ def _dependency(definition: JsonObject) -> tuple[str | None, str | None]:
 def mismatches(build: BuildProvenance, rule: BuildRule) -> tuple[Mismatch, ...]:
     """What ``rule`` asks for and ``build`` does not show; empty means that it matches."""
     found = []
-    if rule.source is not None and (build.source or "").lower() != rule.source.lower():
+    if rule.source is not None and not same_uri(build.source or "", rule.source):
         found.append(Mismatch("source repository", rule.source, build.source))
     if rule.workflow is not None and build.workflow != rule.workflow:
         found.append(Mismatch("workflow", rule.workflow, build.workflow))
