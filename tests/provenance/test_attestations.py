@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -302,22 +301,28 @@ def test_keys_that_the_root_had_retired_before_do_not_count(group: str, rule: st
 
 
 def test_a_missing_certificate_timestamp_is_refused() -> None:
-    attestation = parse_attestation(GITHUB.attestation)
-    certificate = x509.load_der_x509_certificate(attestation.certificate)
-    oid = bytes.fromhex("060a2b06010401d679020402")
-    assert oid in attestation.certificate
-    hidden = attestation.certificate.replace(oid, bytes.fromhex("060a2b06010401d679020409"))
-    assert certificate.issuer == x509.load_der_x509_certificate(hidden).issuer
+    def hide(document: dict[str, Any]) -> None:
+        certificate = base64.b64decode(document["verification_material"]["certificate"])
+        timestamps, another = bytes.fromhex("060a2b06010401d679020402"), bytes.fromhex("060a2b06010401d679020409")
+        assert timestamps in certificate
+        hidden = base64.b64encode(certificate.replace(timestamps, another)).decode()
+        document["verification_material"]["certificate"] = hidden
+
+    assert refusal(GITHUB, attestation=edited(GITHUB.attestation, hide)).rule == "attestation-certificate-log"
+
+
+def test_a_value_put_together_by_hand_gains_nothing() -> None:
+    mixed = replace(parse_attestation(GITLAB.attestation), document=parse_attestation(GITHUB.attestation).document)
     with pytest.raises(VerificationFailed) as caught:
         verify_attestation(
-            replace(attestation, certificate=hidden),
-            filename=GITHUB.filename,
-            sha256=GITHUB.sha256,
-            publisher=GITHUB.publisher,
+            mixed,
+            filename=GITLAB.filename,
+            sha256=GITLAB.sha256,
+            publisher=GITLAB.publisher,
             trust=PRODUCTION,
             now=NOW,
         )
-    assert caught.value.rule == "attestation-certificate-log"
+    assert caught.value.rule == "attestation-subject"
 
 
 def test_nothing_is_accepted_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from packaging.utils import (
 from assay.model.digests import Sha256
 from assay.model.distributions import SDIST_SUFFIXES
 from assay.model.errors import Reading, VerificationFailed
-from assay.provenance.attestation_format import Attestation, Statement
+from assay.provenance.attestation_format import Attestation, Statement, parse_attestation
 from assay.provenance.identities import (
     SignerIdentity,
     SigningCertificate,
@@ -94,6 +94,7 @@ def verify_attestation(
     Raises VerificationFailed with the rule that refused, OperatorError where sigstore is not installed.
     """
     loaded = load_trust(trust)
+    attestation = parse_attestation(attestation.document)  # one source for every fact, however the value was made
     _require_file(attestation.statement, filename, sha256)
     build = _read_predicate(attestation.statement)
     certificate = read_signing_certificate(attestation.certificate)
