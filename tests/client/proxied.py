@@ -67,7 +67,7 @@ def add_young(source: MemorySource) -> str:
 def clean_environ(home: Path) -> dict[str, str]:
     """This process's environment without the settings of pip and uv, and with an empty home."""
     home.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XDG_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XDG_", "PYTHON"))}
     return kept | {"HOME": str(home), "XDG_CONFIG_DIRS": str(home / "nothing")}
 
 

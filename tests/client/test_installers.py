@@ -4,7 +4,8 @@ import ensurepip
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,44 +14,61 @@ import pytest
 
 from assay.client.discover import PipSettings
 from assay.client.run import RunReport, render_report
-from assay.model.errors import NotFresh, RefusedByPolicy, Unreachable
+from assay.model.errors import AssayError, NotFresh, RefusedByPolicy, Unreachable
 from client.proxied import BACKEND, DEMO, DEP, FORGED, SDIST, UPSTREAM_FILES, UPSTREAM_SIMPLE, Bench, add_young
 from client.small_distributions import build_wheel
 
 pytestmark = pytest.mark.e2e
 
-BUNDLED_PIP = next(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+OLD_PIP, NEW_PIP, UV = "pip-of-ensurepip", "pip-of-this-environment", "uv"
+INSTALLERS = [OLD_PIP, *([NEW_PIP] if find_spec("pip") else []), UV]
 
 
 @dataclass(frozen=True)
 class Installer:
-    """``command(target)``: the words before the requirements."""
+    """``command`` installs with it; ``target`` and requirements follow."""
 
     name: str
-    command: Callable[[Path], Sequence[str]]
+    command: Sequence[str]
 
     @property
     def is_pip(self) -> bool:
-        return self.name.startswith("pip")
+        return self.name != UV
 
 
-def _pip(*pip: str) -> Callable[[Path], Sequence[str]]:
-    return lambda target: [sys.executable, *pip, "install", "--target", str(target)]
+@pytest.fixture(scope="session")
+def installers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installer]:
+    """The oldest pip that this Python brings, the one beside it, and uv."""
+    folder = tmp_path_factory.mktemp("pip")
+    with zipfile.ZipFile(next(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))) as wheel:
+        wheel.extractall(folder)
+    pip = ("install", "--target")
+    commands = {
+        OLD_PIP: [sys.executable, str(folder / "pip"), *pip],
+        NEW_PIP: [sys.executable, "-m", "pip", *pip],
+        UV: [uv_program(), "pip", "install", "--python", sys.executable, "--target"],
+    }
+    return {name: Installer(name, command) for name, command in commands.items()}
 
 
-INSTALLERS = [Installer(BUNDLED_PIP.name.rsplit("-", 2)[0], _pip(str(BUNDLED_PIP / "pip")))]
-if find_spec("pip"):
-    INSTALLERS.append(Installer("pip-of-this-environment", _pip("-m", "pip")))
-UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
-INSTALLERS.append(
-    Installer("uv", lambda target: [UV, "pip", "install", "--python", sys.executable, "--target", str(target)])
-)
+def uv_program() -> str:
+    found = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return found or "uv"
 
 
-@pytest.fixture(params=INSTALLERS, ids=lambda installer: installer.name)
-def installer(request: pytest.FixtureRequest) -> Installer:
-    found: Installer = request.param
-    return found
+@pytest.fixture(params=INSTALLERS)
+def installer(request: pytest.FixtureRequest, installers: dict[str, Installer]) -> Installer:
+    return installers[request.param]
+
+
+@pytest.fixture
+def pip(installers: dict[str, Installer]) -> Installer:
+    return installers[INSTALLERS[-2]]
+
+
+@pytest.fixture
+def uv(installers: dict[str, Installer]) -> Installer:
+    return installers[UV]
 
 
 @pytest.fixture
@@ -63,7 +81,7 @@ def bench(bench: Bench) -> Bench:
 def install(bench: Bench, installer: Installer, *words: str) -> tuple[RunReport, set[str]]:
     """The report, and the names of the modules that were installed."""
     target = bench.folder / "target"
-    report = bench.run(*installer.command(target), *words)
+    report = bench.run(*installer.command, str(target), *words)
     return report, {path.stem for path in target.glob("*.py")}
 
 
@@ -95,9 +113,9 @@ def test_a_forged_sidecar_stops_the_installer(bench: Bench, installer: Installer
     assert (report.exit_code, installed) == (10, set())
 
 
-def test_a_forged_build_dependency_is_never_run(bench: Bench) -> None:
+def test_a_forged_build_dependency_is_never_run(bench: Bench, pip: Installer) -> None:
     bench.source.failures[BACKEND] = FORGED
-    report, installed = install(bench, INSTALLERS[-2], "fromsource")
+    report, installed = install(bench, pip, "fromsource")
     assert (report.exit_code, installed) == (10, set())
 
 
@@ -106,10 +124,10 @@ def test_a_forged_build_dependency_is_never_run(bench: Bench) -> None:
     [(FORGED, 10), (NotFresh("expired"), 11), (Unreachable("no answer"), 13)],
     ids=["forged", "expired", "unreachable"],
 )
-def test_a_page_that_fails_decides_the_exit_code(bench: Bench, code: int, error: Exception) -> None:
+def test_a_page_that_fails_decides_the_exit_code(bench: Bench, pip: Installer, code: int, error: AssayError) -> None:
     """pip swallows the error and says that there is no such project."""
-    bench.source.failures["demo"] = error  # type: ignore[assignment]
-    report, installed = install(bench, INSTALLERS[-2], "demo")
+    bench.source.failures["demo"] = error
+    report, installed = install(bench, pip, "demo")
     assert (report.exit_code, installed) == (code, set())
 
 
@@ -126,10 +144,10 @@ def test_no_other_index_answers_in_the_place_of_a_refused_one(bench: Bench, inst
     assert (report.exit_code, installed) == (12, set())
 
 
-def test_a_private_index_of_pips_configuration_is_refused_aloud(bench: Bench) -> None:
+def test_a_private_index_of_pips_configuration_is_refused_aloud(bench: Bench, pip: Installer) -> None:
     private = "https://private.example/simple"
     bench = replace(bench, pip=replace(bench.pip, extra_index_urls=(private,)))
-    report, installed = install(bench, INSTALLERS[0], "demo")
+    report, installed = install(bench, pip, "demo")
     assert (report.exit_code, installed) == (12, set())
     assert report.refusals[0].url.startswith(private)
 
@@ -170,7 +188,9 @@ def test_a_warm_cache_does_not_bypass_the_check(bench: Bench, installer: Install
     assert (report.exit_code, installed) == (10, set())
 
 
-def test_links_to_this_machines_disk_in_pips_configuration_are_not_used(bench: Bench) -> None:
+def test_links_to_this_machines_disk_in_pips_configuration_are_not_used(
+    bench: Bench, installers: dict[str, Installer]
+) -> None:
     links = bench.folder / "links"
     links.mkdir()
     (links / "demo-9.0-py3-none-any.whl").write_bytes(build_wheel("demo", "9.0"))
@@ -178,20 +198,20 @@ def test_links_to_this_machines_disk_in_pips_configuration_are_not_used(bench: B
     config.parent.mkdir(parents=True)
     config.write_text(f"[global]\nfind-links = {links}\nextra-index-url = file://{links}\nno-index = true\n")
     bench = replace(bench, pip=replace(bench.pip, find_links=(str(links),)))
-    for installer in INSTALLERS:
-        if installer.is_pip:
-            report, installed = install(bench, installer, "--upgrade", "demo")
+    for name in INSTALLERS:
+        if installers[name].is_pip:
+            report, installed = install(bench, installers[name], "--upgrade", "demo")
             assert (report.exit_code, installed) == (0, {"demo", "dep"})
             assert "1.1" in (bench.folder / "target" / "demo.py").read_text()
             assert f"not used, because it cannot be verified: pip's find-links {links}" in render_report(report)
 
 
-def test_links_to_this_machines_disk_in_uvs_configuration_stop_the_run(bench: Bench) -> None:
+def test_links_to_this_machines_disk_in_uvs_configuration_stop_the_run(bench: Bench, uv: Installer) -> None:
     config = bench.folder / "home" / ".config" / "uv" / "uv.toml"
     config.parent.mkdir(parents=True)
     config.write_text('find-links = ["/some/folder"]\n')
     with pytest.raises(RefusedByPolicy, match="find-links /some/folder"):
-        install(bench, INSTALLERS[-1], "demo")
+        install(bench, uv, "demo")
     assert bench.source.refreshed == 0
 
 
@@ -201,12 +221,12 @@ def test_a_lock_file_of_uv_keeps_the_urls_of_the_upstream(bench: Bench) -> None:
     (project / "pyproject.toml").write_text(
         '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["demo"]\n'
     )
-    assert bench.run(UV, "lock", "--project", str(project)).exit_code == 0
+    assert bench.run(uv_program(), "lock", "--project", str(project)).exit_code == 0
     locked = (project / "uv.lock").read_text()
     assert f'url = "{UPSTREAM_FILES}{DEMO}"' in locked
     assert "127.0.0.1" not in locked
     bench.source.failures[DEMO] = FORGED
-    report = bench.run(UV, "sync", "--frozen", "--no-install-project", "--project", str(project))
+    report = bench.run(uv_program(), "sync", "--frozen", "--no-install-project", "--project", str(project))
     assert report.exit_code == 10
     assert not list(project.glob(".venv/lib/*/site-packages/demo.py"))
 

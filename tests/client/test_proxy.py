@@ -16,7 +16,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 import pytest
 from cryptography import x509
 
-from assay.model.errors import NotFresh, Unreachable
+from assay.model.errors import AssayError, NotFresh, Unreachable
 from assay.model.names import parse_project_name
 from client.memory_source import OWN_URL, UPSTREAM_FILES, UPSTREAM_SIMPLE
 from client.proxied import DEMO, DEMO_OLD, DEP, FORGED, NO_SIDECAR, OWN, SDIST, Asker, Bench, add_young
@@ -161,8 +161,8 @@ def test_the_same_file_on_a_host_that_no_page_names_is_refused(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(("error", "code"), [(FORGED, 10), (NotFresh("expired"), 11), (Unreachable("no answer"), 13)])
-def test_a_failure_is_one_line_that_installers_show(bench: Bench, error: Exception, code: int) -> None:
-    bench.source.failures[DEMO] = error  # type: ignore[assignment]
+def test_a_failure_is_one_line_that_installers_show(bench: Bench, error: AssayError, code: int) -> None:
+    bench.source.failures[DEMO] = error
 
     async def failing(asker: Asker) -> None:
         answer = await asker.get(UPSTREAM_FILES + DEMO)

@@ -1,4 +1,4 @@
-"""``run_verified`` around the command: when it starts, how it ends, what passes unverified, how much memory it takes."""
+"""``run_verified`` around the command: when it starts, how it ends, what passes unverified, how much it takes."""
 
 import asyncio
 import os

@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +33,7 @@ _BUILT_IN_OF_UV: Final = re.compile(r"\(by\s+default:\s+<(https?://[^\s>]+)>\)")
 _CONFIG_FILE: Final = re.compile(r"^\s+(.+), exists: (?:True|False)\s*$", re.MULTILINE)
 _DECIDING_VARIABLES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "APPDATA", "PROGRAMDATA", "PIP_CONFIG_FILE")
 _SECTION_ORDER: Final = {"install": 0, "global": 1}
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class PipSettings:
         return self.index_urls[0] if self.index_urls else self.built_in
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What pip said. ``files``: what it depends on, there or not."""
+
+    entries: Mapping[str, str]
+    built_in: str | None
+    files: tuple[str, ...]
+
+
 def discover_indexes(environ: Mapping[str, str], cache_folder: Path) -> tuple[str, ...]:
     """The indexes that installers ask by default here, credentials removed, the effective one of pip first.
 
@@ -65,32 +76,22 @@ def discover_indexes(environ: Mapping[str, str], cache_folder: Path) -> tuple[st
 
 
 def ask_pip(environ: Mapping[str, str], cache_folder: Path, own_python: str = sys.executable) -> PipSettings:
-    """pip's settings: its files (kept in ``cache_folder``), overlaid with ``environ``. Raises OperatorError."""
-    command = find_pip(environ, own_python)
-    if command is None:
-        return _overlay({}, _ask_uv(environ), environ)
+    """pip's settings: its files (kept in ``cache_folder``), overlaid with ``environ``. Raises OperatorError.
+
+    The pip that a command would start: python3's, else the one on PATH, else ``own_python``'s. Without any, uv is
+    asked.
+    """
     bare = {name: value for name, value in environ.items() if not name.upper().startswith("PIP_")}
     if "PIP_CONFIG_FILE" in environ:
-        bare["PIP_CONFIG_FILE"] = environ["PIP_CONFIG_FILE"]
-    path = cache_folder / f"pip-{_cache_key(command, bare)}.json"
-    kept = _read_kept(path)
-    if kept is None:
-        kept = _ask(command, bare)
-        _keep(path, *kept)
-    return _overlay(kept[0], kept[1], environ)
-
-
-def find_pip(environ: Mapping[str, str], own_python: str = sys.executable) -> tuple[str, ...] | None:
-    """The pip that a command would start: python3's, the one on PATH, ``own_python``'s; None when there is none."""
-    path = environ.get("PATH", os.defpath)
-    python, pip = shutil.which("python3", path=path), shutil.which("pip", path=path)
-    candidates: list[tuple[str, ...]] = [(python, "-m", "pip")] if python else []
-    candidates += [(pip,)] if pip else []
-    candidates.append((own_python, "-m", "pip"))
-    for command in candidates:
-        if len(command) == 1 or _has_pip(command[0]):
-            return command
-    return None
+        bare["PIP_CONFIG_FILE"] = str(Path(environ["PIP_CONFIG_FILE"]).absolute())
+    programs = {name: shutil.which(name, path=environ.get("PATH", os.defpath)) for name in ("python3", "pip", "uv")}
+    programs["own"] = own_python
+    path = cache_folder / f"pip-{_cache_key(programs, bare)}.json"
+    answer = _read_kept(path)
+    if answer is None:
+        answer = _ask(programs, bare)
+        _keep(path, answer)
+    return _overlay(answer, environ)
 
 
 def is_remote(url: str) -> bool:
@@ -104,61 +105,74 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _has_pip(python: str) -> bool:
-    """Whether ``python`` can import pip. Isolated, so that a folder named pip in the working directory is not run."""
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pip') is None)"
-    return (
-        subprocess.run([python, "-I", "-c", probe], capture_output=True, timeout=PIP_TIMEOUT_S, check=False).returncode
-        == 0
-    )
-
-
 def _uv_url(value: str) -> str:
     """``UV_DEFAULT_INDEX`` may be ``name=url``."""
     name, equals, url = value.partition("=")
     return url if equals and "/" not in name else value
 
 
-def _ask(command: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[str, str], str | None, list[str]]:
-    """Configuration entries, built-in index, configuration files."""
-    questions = (["install", "--isolated", "--help"], ["config", "list"], ["config", "debug"])
+def _ask(programs: Mapping[str, str | None], environ: Mapping[str, str]) -> _Answer:
+    """Ask the first pip that there is, else uv."""
+    folders: list[str] = []
+    for name in ("python3", "pip", "own"):
+        program = programs[name]
+        if program is None:
+            continue
+        if name == "pip":
+            return _ask_pip([program], environ, folders)
+        folder, has_pip = _look_for_pip(program, environ)
+        folders.append(folder)
+        if has_pip:
+            return _ask_pip([program, "-m", "pip"], environ, folders)
+    return _Answer({}, _ask_uv(programs["uv"], environ), tuple(folders))
+
+
+def _look_for_pip(python: str, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The folder in which ``python`` keeps packages (it changes when pip comes or goes), and whether pip is there."""
+    probe = (
+        "import sysconfig, importlib.util as u; print(sysconfig.get_path('purelib'), u.find_spec('pip') is not None)"
+    )
+    try:
+        folder, _, has_pip = _run([python, "-c", probe], environ).strip().rpartition(" ")
+    except OperatorError:  # a name on PATH with no Python behind it
+        return python, False
+    return folder, has_pip == "True"
+
+
+def _ask_pip(pip: Sequence[str], environ: Mapping[str, str], folders: Sequence[str]) -> _Answer:
     # pip wraps its help at the terminal's width, in the middle of a URL.
     wide = dict(environ) | {"COLUMNS": "4000", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1", "NO_COLOR": "1"}
-    running = [
-        subprocess.Popen(
-            [*command, *question], env=wide, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for question in questions
-    ]
-    answers = []
-    for question, process in zip(questions, running, strict=True):
-        try:
-            out, err = process.communicate(timeout=PIP_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            process.communicate()
-            raise _silent(question, "no answer in time") from error
-        if process.returncode != 0:
-            raise _silent(question, err.decode("utf-8", "replace").strip()[-300:])
-        answers.append(out.decode("utf-8", "replace"))
-    help_text, listing, debug = answers
+    questions = (["install", "--isolated", "--help"], ["config", "list"], ["config", "debug"])
+    with ThreadPoolExecutor(len(questions)) as pool:
+        help_text, listing, debug = pool.map(lambda question: _run([*pip, *question], wide), questions)
     built_in = _BUILT_IN.search(help_text)
-    return parse_config_list(listing), built_in.group(1) if built_in else None, _CONFIG_FILE.findall(debug)
+    files = (*_CONFIG_FILE.findall(debug), *folders)
+    return _Answer(parse_config_list(listing), built_in.group(1) if built_in else None, files)
 
 
-def _ask_uv(environ: Mapping[str, str]) -> str | None:
-    """The built-in index of uv, which is pip's too; None where there is no uv either."""
-    uv = shutil.which("uv", path=environ.get("PATH", os.defpath))
-    if uv is None:
-        return None
+def _ask_uv(uv: str | None, environ: Mapping[str, str]) -> str | None:
+    """uv's built-in index, which is pip's too."""
+    found = _BUILT_IN_OF_UV.search(_run([uv, "--no-config", "help", "pip", "install"], environ)) if uv else None
+    return found.group(1) if found else None
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """What ``command`` prints. Started at the root, so that nothing in the working folder is imported by Python."""
     try:
         done = subprocess.run(
-            [uv, "--no-config", "help", "pip", "install"], capture_output=True, timeout=PIP_TIMEOUT_S, check=False
+            command,
+            check=False,
+            env=environ,
+            cwd=Path.cwd().anchor,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PIP_TIMEOUT_S,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = _BUILT_IN_OF_UV.search(done.stdout.decode("utf-8", "replace"))
-    return found.group(1) if found else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _silent(command, str(error)) from error
+    if done.returncode != 0:
+        raise _silent(command, done.stderr.decode("utf-8", "replace").strip()[-300:])
+    return done.stdout.decode("utf-8", "replace")
 
 
 def parse_config_list(listing: str) -> dict[str, str]:
@@ -175,8 +189,9 @@ def parse_config_list(listing: str) -> dict[str, str]:
     return entries
 
 
-def _overlay(entries: Mapping[str, str], built_in: str | None, environ: Mapping[str, str]) -> PipSettings:
+def _overlay(answer: _Answer, environ: Mapping[str, str]) -> PipSettings:
     """pip's order: environment (an empty variable does not count), the command's section, the global one."""
+    entries = answer.entries
 
     def values(key: str) -> list[str]:
         sections = [name for name in entries if name.endswith(f".{key}")]
@@ -185,18 +200,17 @@ def _overlay(entries: Mapping[str, str], built_in: str | None, environ: Mapping[
         return [value for value in (from_environ, *(entries[name] for name in sections)) if value.strip()]
 
     return PipSettings(
-        built_in=built_in,
+        built_in=answer.built_in,
         index_urls=tuple(dict.fromkeys(value.strip() for value in values("index-url"))),
         extra_index_urls=tuple(dict.fromkeys(" ".join(values("extra-index-url")[:1]).split())),
         find_links=tuple(dict.fromkeys(" ".join(values("find-links")[:1]).split())),
     )
 
 
-def _cache_key(command: Sequence[str], environ: Mapping[str, str]) -> str:
-    executable = Path(command[0])
+def _cache_key(programs: Mapping[str, str | None], environ: Mapping[str, str]) -> str:
     deciding = {name: environ.get(name, "") for name in _DECIDING_VARIABLES}
-    facts = [_FORMAT, list(command), _modified(str(executable)), os.path.realpath(executable), deciding]
-    return sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    found = {name: [path, os.path.realpath(path), _modified(path)] for name, path in programs.items() if path}
+    return sha256(orjson.dumps([_FORMAT, found, deciding], option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 def _modified(path: str) -> int | None:
@@ -206,32 +220,31 @@ def _modified(path: str) -> int | None:
         return None
 
 
-def _read_kept(path: Path) -> tuple[dict[str, str], str | None, list[str]] | None:
-    """What was kept, unless one of pip's files changed since, or the file is not ours."""
+def _read_kept(path: Path) -> _Answer | None:
+    """What was kept, unless one of its files changed since, or it is not ours."""
     try:
         kept = orjson.loads(path.read_bytes())
         if any(_modified(name) != modified for name, modified in kept["files"].items()):
             return None
-        return dict(kept["entries"]), kept["built_in"], list(kept["files"])
+        return _Answer(dict(kept["entries"]), kept["built_in"], tuple(kept["files"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _keep(path: Path, entries: dict[str, str], built_in: str | None, files: list[str]) -> None:
+def _keep(path: Path, answer: _Answer) -> None:
     """Keep the answer; where that fails, pip is asked again next time."""
-    document = {"entries": entries, "built_in": built_in, "files": {name: _modified(name) for name in files}}
-    try:
+    files = {name: _modified(name) for name in answer.files}
+    document = {"entries": answer.entries, "built_in": answer.built_in, "files": files}
+    with suppress(StorageUnavailable):
         durable.make_folder(path.parent, mode=0o700)
         durable.write_file(path, orjson.dumps(document), mode=0o600)
-    except StorageUnavailable:
-        return
 
 
-def _silent(question: Sequence[str], found: str) -> OperatorError:
+def _silent(command: Sequence[str], found: str) -> OperatorError:
     return OperatorError(
         "pip does not say which index it is configured for",
         rule="pip-settings",
-        subject="pip " + " ".join(question),
+        subject=" ".join(command[:4]),
         found=found,
         next_step="run this command yourself, or name the covered indexes in assay.toml",
     )
