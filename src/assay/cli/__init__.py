@@ -20,6 +20,7 @@ VERBS = {
     "key": "make and inspect keys",
     "project": "register and list projects",
     "run": "run any installer, verified",
+    "seal": "make what was published unchangeable",
     "serve": "run the index",
     "token": "API tokens: create, list, revoke",
     "trust": "which indexes this machine trusts",

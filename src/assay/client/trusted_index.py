@@ -10,7 +10,7 @@ import re
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -19,13 +19,14 @@ from typing import Any, BinaryIO, TypeVar
 from assay import durable
 from assay.client.store import MetadataStore
 from assay.fetch import Fetcher
+from assay.formats.manifest import MANIFEST, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, VerificationFailed
 from assay.model.names import ProjectName
-from assay.trust.layout import RoleLimits, TargetPath, file_target, hashed_path, metadata_path, page_target
+from assay.trust.layout import SEAL_PREFIX, RoleLimits, TargetPath, file_target, hashed_path, metadata_path, page_target
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, Steps, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
 
@@ -198,12 +199,20 @@ class TrustedIndex:
                 expected=f"sha256 {target.sha256}",
                 found=f"sha256 {entry.sha256}",
             )
+        await self._require_in_sealed_release(distribution, target.sha256)
         path = self._files / target.sha256
         if not await asyncio.to_thread(_is_kept, path, target):
             await self._download(distribution, target, path)
         if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
             await asyncio.to_thread(_require_sidecar, path, distribution, entry)
         return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom)
+
+    async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
+        """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
+        path = file_target(replace(distribution, filename=MANIFEST))
+        manifest = await self._run(lookup(await self._current(), path))
+        if manifest is not None and manifest.role.startswith(SEAL_PREFIX):
+            require_listed(manifest.custom, distribution.filename, sha256)
 
     async def target(self, path: TargetPath) -> VerifiedTarget:
         """What trusted metadata says of ``path``. Raises VerificationFailed when nobody vouches for it."""

@@ -63,6 +63,11 @@ class ProjectPage:
         """The entry of ``filename``, or None."""
         return next((file for file in self.files if file.filename == filename), None)
 
+    def first_upload(self, version: str) -> datetime | None:
+        """When the first file of ``version`` was uploaded; None while it has none."""
+        times = [file.upload_time for file in self.files if version_of(self.project, file) == version]
+        return min(times, default=None)
+
     def with_files(self, files: tuple[PageFile, ...]) -> "ProjectPage":
         """This page with ``files`` added, each in the place of an entry with the same filename."""
         merged = {file.filename: file for file in (*self.files, *files)}

@@ -16,7 +16,7 @@ from assay.formats.upload_checks import check_form_matches
 from assay.formats.upload_form import UploadForm
 from assay.index.blobs import BlobStore
 from assay.index.ledger import Ledger, accounts
-from assay.index.ledger.publications import find_file, propose
+from assay.index.ledger.publications import find_file, first_upload, propose
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
@@ -24,6 +24,7 @@ from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import AlreadyExists, NotAllowed
 from assay.model.names import ProjectName, require_registrable
 from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
+from assay.model.releases import require_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Admission:
             _decide(connection, principal, distribution.project, self.clock())
             if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
                 return known
+            first = first_upload(connection, distribution.project, distribution.version)
+            require_open(distribution.project, distribution.version, first, self.clock())
         with upload.path.open("rb") as stream:
             inspected = inspect_distribution(stream, distribution.filename, self.limits)
         check_form_matches(declared_fields(upload.form), inspected)

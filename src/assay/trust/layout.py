@@ -24,7 +24,8 @@ OFFLINE_ROLES = (ROOT, TARGETS, BINS)
 ONLINE_ROLES = (TIMESTAMP, SNAPSHOT, BIN_PREFIX)
 """Key names of the index's online keys; ``bin`` signs every ``bin-<hex>``."""
 
-BINNED_PATHS = ["packages/*/*/*", "simple/*/index.json"]
+PACKAGE_PATHS = ["packages/*/*/*"]
+BINNED_PATHS = [*PACKAGE_PATHS, "simple/*/index.json"]
 
 SPEC_VERSION = "1.0.34"
 
@@ -36,6 +37,7 @@ class Lifetimes:
     root: timedelta = timedelta(days=365)
     targets: timedelta = timedelta(days=90)
     bins: timedelta = timedelta(days=90)
+    seal: timedelta = timedelta(days=5 * 365)
     bin: timedelta = timedelta(days=30)
     snapshot: timedelta = timedelta(days=1)
     timestamp: timedelta = timedelta(days=1)
@@ -53,6 +55,13 @@ class RoleLimits:
     def for_role(self, role: str) -> int:
         """The cap for ``role``; every delegated role has the cap of ``targets``."""
         return {ROOT: self.root, TIMESTAMP: self.timestamp, SNAPSHOT: self.snapshot}.get(role, self.targets)
+
+
+def search_position(role: str) -> tuple[int, int]:
+    """Where a delegation of ``targets`` stands in the order of search; seals by their number, what is unknown last."""
+    if role.startswith(SEAL_PREFIX) and role.removeprefix(SEAL_PREFIX).isdigit():
+        return SEARCH_ORDER.index("seal"), int(role.removeprefix(SEAL_PREFIX))
+    return (SEARCH_ORDER.index(role) if role in SEARCH_ORDER else len(SEARCH_ORDER)), 0
 
 
 def metadata_filename(role: str, version: int | None) -> str:

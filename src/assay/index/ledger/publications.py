@@ -123,6 +123,12 @@ def files_of(connection: Connection, project: ProjectName) -> list[FileRow]:
     return [FileRow(*row) for row in connection.execute(select(*columns).where(*where))]
 
 
+def first_upload(connection: Connection, project: ProjectName, version: str) -> datetime | None:
+    """When the first file of a release was uploaded; None while it has none."""
+    mine = (files.c.project == project, files.c.version == version, files.c.state != "refused")
+    return connection.scalar(select(files.c.upload_time).where(*mine).order_by(files.c.upload_time).limit(1))
+
+
 def find_file(connection: Connection, project: ProjectName, filename: str) -> FileRow | None:
     """The ledger's row of a filename, or None."""
     where = (files.c.project == project, files.c.filename == filename)

@@ -5,12 +5,14 @@ A proposal is refused by itself, with the reason its uploader reads; the others 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from assay.formats.pages import PageFile, ProjectPage
 from assay.index.ledger.publications import OutboxRow
 from assay.index.proposals import ProposedFile, PublishFiles, Yank
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
+from assay.model.releases import require_open
 from assay.trust.layout import file_target
 from assay.trust.plan import NewTarget
 
@@ -28,8 +30,9 @@ def apply_proposals(
     rows: Sequence[OutboxRow],
     published_page: Callable[[ProjectName], ProjectPage | None],
     check_file: Callable[[PublishFiles, ProposedFile], None],
+    now: datetime,
 ) -> Applied:
-    """Apply ``rows`` in order on top of ``published_page``.
+    """Apply ``rows`` in order on top of ``published_page``, at ``now``.
 
     ``check_file`` raises for a file that may not be vouched for (its bytes, its archive). Errors of one proposal land
     in ``refused`` and leave no trace in the pages.
@@ -42,7 +45,7 @@ def apply_proposals(
             if isinstance(row.proposal, Yank):
                 page, targets = _yank(before, row.proposal), list[NewTarget]()
             else:
-                page, targets = _publish(before, row.proposal, check_file)
+                page, targets = _publish(before, row.proposal, check_file, now)
         except AssayError as error:
             applied.refused[row.seq] = error
             continue
@@ -52,7 +55,10 @@ def apply_proposals(
 
 
 def _publish(
-    before: ProjectPage | None, proposal: PublishFiles, check_file: Callable[[PublishFiles, ProposedFile], None]
+    before: ProjectPage | None,
+    proposal: PublishFiles,
+    check_file: Callable[[PublishFiles, ProposedFile], None],
+    now: datetime,
 ) -> tuple[ProjectPage, list[NewTarget]]:
     page = before or ProjectPage(proposal.project, proposal.origin, ())
     if page.origin != proposal.origin:
@@ -66,6 +72,9 @@ def _publish(
     targets = []
     for file in proposal.files:
         _require_unpublished(page.file(file.entry.filename), file.entry)
+        if proposal.origin == "upload" and page.file(file.entry.filename) is None:
+            version = file.distribution.version
+            require_open(page.project, version, page.first_upload(version), now)
         check_file(proposal, file)
         targets.append(NewTarget(file_target(file.distribution), file.entry.size, file.entry.sha256, file.custom))
     return page.with_files(tuple(file.entry for file in proposal.files)), targets

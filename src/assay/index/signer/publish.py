@@ -136,7 +136,7 @@ class Publisher:
 
     def _publish(self, intent: Intent) -> None:
         offline = self._verified(self._inbox.read(intent.offline), intent.time)
-        applied = apply_proposals(intent.rows, self._state.page, self._checks.check)
+        applied = apply_proposals(intent.rows, self._state.page, self._checks.check, intent.time)
         self._record_refusals(applied)
         draft = self._draft(intent, applied, offline)
         trusted = check_draft(self._state, self._published, draft, intent)

@@ -3,6 +3,7 @@
 It is read back from the published files with the same verifying core the clients use, as of the time it was published.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -17,7 +18,9 @@ from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BINS, ROOT, SNAPSHOT, TARGETS, TargetPath, hashed_path, metadata_path, page_target
 from assay.trust.plan import succinct_roles
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, load_role, lookup, refresh
-from assay.trust.verify import TrustedMetadata
+from assay.trust.verify import TrustedMetadata, VerifiedTarget
+
+_SEAL = re.compile(r"(seal-[0-9]+)\.json\Z")
 
 
 def newest_root(published: PublishedStore) -> bytes:
@@ -74,6 +77,29 @@ class PublishedState:
         """What the published online bins say of ``path``."""
         role = self.bin(self.succinct().get_role_for_target(path))
         return role.targets.get(path) if role else None
+
+    def target(self, path: TargetPath) -> VerifiedTarget | None:
+        """What the published metadata says of ``path``, as a client finds it."""
+        return drive(lookup(self.trusted, path), self._answer)
+
+    def seals_ever(self) -> list[str]:
+        """Every seal that was ever published; their names are not used again."""
+        names = self.snapshot.meta if self.snapshot else {}
+        return [match[1] for name in names if (match := _SEAL.match(name))]
+
+    def role_file(self, role: str) -> bytes:
+        """The published file of ``role``. Raises SignerRefused when it is gone."""
+        meta = self.trusted.role_meta(role)
+        data = self._published.read(metadata_path(role, meta.version))
+        if data is None:
+            raise SignerRefused("a published role is gone from the store", subject=role, rule="role-gone")
+        return data
+
+    def roles_below(self, role: str) -> list[str]:
+        """``role`` and every role that it delegates to, directly or not."""
+        signed = parse_envelope(self.role_file(role), Targets, role).signed
+        children = signed.delegations.roles if signed.delegations else None
+        return [role, *(below for child in children or {} for below in self.roles_below(child))]
 
     def targets(self) -> Targets:
         """The published ``targets`` role, or that of the ceremony before the first publication."""

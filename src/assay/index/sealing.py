@@ -1,0 +1,138 @@
+"""The index's half of a sealing: what would be sealed, read from what the index signed and not from its database."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from assay import durable
+from assay.formats.manifest import MANIFEST, render_manifest
+from assay.formats.pages import PageFile, ProjectPage, version_of
+from assay.index.config import DataFolder
+from assay.index.ledger import Ledger
+from assay.index.ledger.publications import last_time
+from assay.index.published import PublishedStore
+from assay.index.signer.state import PublishedState
+from assay.keys.offline_draft import OfflineDraft
+from assay.keys.sealing import FILES, KIND, encode_sealed
+from assay.model.digests import parse_sha256, sha256_of
+from assay.model.errors import CallerError, SignerRefused
+from assay.model.names import ProjectName, parse_project_name
+from assay.model.releases import is_closed
+from assay.trust.layout import ROOT, TARGETS, TargetPath, hashed_path
+from assay.trust.offline import verify_offline_roles
+from assay.trust.seal import SealedFile, seals_of, seals_to_merge
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlan:
+    """What a sealing would seal. ``origins``: files by who vouches for them; ``closed``: releases with a manifest."""
+
+    seal: str
+    files: int
+    projects: int
+    closed: int
+    merged: tuple[str, ...]
+    origins: Mapping[str, int]
+
+
+def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
+    """Write a draft of the next sealing to ``folder``. Raises CallerError when nothing is new since the last one."""
+    state, published = read_published(data), PublishedStore(data.published)
+    new = list(_unsealed(state))
+    manifests = dict(_manifests(state, new, now))
+    files = [*new, *(_manifest_target(path, body) for path, body in manifests.items())]
+    if not files:
+        raise CallerError("nothing was published since the last sealing", rule="seal-empty")
+    seals = seals_of(state.targets())
+    merged = seals_to_merge(seals)
+    number = max((int(seal.removeprefix("seal-")) for seal in state.seals_ever()), default=0) + 1
+    current = {ROOT: state.root, TARGETS: state.role_file(TARGETS)}
+    for seal in merged:
+        current |= {role: state.role_file(role) for role in state.roles_below(seal)}
+    draft = OfflineDraft.create(folder, KIND, current, {"number": number, "merged": merged})
+    lines = b"".join(orjson.dumps(encode_sealed(file)) + b"\n" for file in files)
+    durable.write_file(draft.folder / FILES, lines)
+    published.write({_manifest_name(path, body): body for path, body in manifests.items()})
+    return SealPlan(
+        seal=f"seal-{number}",
+        files=len(files),
+        projects=len({_project_of(file.path) for file in new}),
+        closed=len(manifests),
+        merged=tuple(merged),
+        origins=Counter(str(file.custom.get("origin", "unknown")) for file in new),
+    )
+
+
+def hand_over(draft: OfflineDraft, data: DataFolder, now: datetime) -> int:
+    """Put a completely signed draft into the index's inbox; returns the number of roles. Raises VerificationFailed."""
+    state = read_published(data)
+    files = draft.files()
+    roles = {path.name.split(".", 1)[1].removesuffix(".json"): body for path, body in files.items()}
+    verified = verify_offline_roles(roles, state.root, state.targets(), state.bins(), state.snapshot, now)
+    if verified.left_out or not verified.files:
+        raise CallerError(
+            "this draft does not fit the index as it is now",
+            rule="draft-stale",
+            found=", ".join(sorted(verified.left_out)[:3]) or "nothing new",
+            next_step="plan it again",
+        )
+    durable.write_files({data.inbox / path.name: body for path, body in files.items() if TARGETS not in path.name})
+    durable.write_files({data.inbox / path.name: body for path, body in files.items() if TARGETS in path.name})
+    return len(files)
+
+
+def read_published(data: DataFolder) -> PublishedState:
+    """What the index has published, verified. Raises SignerRefused before the first publication."""
+    ledger = Ledger.open(data.ledger_file)
+    try:
+        with ledger.read() as connection:
+            state = PublishedState.read(PublishedStore(data.published), last_time(connection))
+    finally:
+        ledger.close()
+    if state.timestamp is None:
+        raise SignerRefused("the index has published nothing yet", rule="not-published")
+    return state
+
+
+def _unsealed(state: PublishedState) -> Iterator[SealedFile]:
+    for name in state.succinct().get_roles():
+        role = state.bin(name)
+        for path, file in role.targets.items() if role else ():
+            if path.startswith("packages/"):
+                custom = file.unrecognized_fields.get("custom", {})
+                yield SealedFile(TargetPath(path), file.length, parse_sha256(file.hashes["sha256"]), custom)
+
+
+def _manifests(state: PublishedState, new: list[SealedFile], now: datetime) -> Iterator[tuple[TargetPath, bytes]]:
+    """The manifests of the releases that are closed and have none yet."""
+    for project in sorted({_project_of(file.path) for file in new}):
+        page = state.page(project)
+        if page is None or page.origin != "upload":
+            continue
+        for version, files in _releases(page).items():
+            path = TargetPath(f"packages/{project}/{version}/{MANIFEST}")
+            if is_closed(min(file.upload_time for file in files), now) and state.target(path) is None:
+                yield path, render_manifest(project, version, {file.filename: file.sha256 for file in files})
+
+
+def _releases(page: ProjectPage) -> Mapping[str, list[PageFile]]:
+    releases: dict[str, list[PageFile]] = defaultdict(list)
+    for file in page.files:
+        releases[version_of(page.project, file)].append(file)
+    return releases
+
+
+def _manifest_target(path: TargetPath, body: bytes) -> SealedFile:
+    return SealedFile(path, len(body), sha256_of(body), {"files": orjson.loads(body)["files"]})
+
+
+def _manifest_name(path: TargetPath, body: bytes) -> str:
+    return hashed_path(path, sha256_of(body))
+
+
+def _project_of(path: TargetPath) -> ProjectName:
+    return parse_project_name(path.split("/")[1])

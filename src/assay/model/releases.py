@@ -1,0 +1,26 @@
+"""When a release is closed: no file joins it later, so that a forged, more specific wheel cannot (threat B5)."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from assay.model.errors import NotAllowed
+from assay.model.names import ProjectName
+
+CLOSE_AFTER: Final = timedelta(days=14)
+
+
+def is_closed(first_upload: datetime, now: datetime) -> bool:
+    """Whether a release whose first file came at ``first_upload`` takes no more files at ``now``."""
+    return first_upload + CLOSE_AFTER <= now
+
+
+def require_open(project: ProjectName, version: str, first_upload: datetime | None, now: datetime) -> None:
+    """Raise NotAllowed when the release is closed; ``first_upload`` None: it has no file yet."""
+    if first_upload is not None and is_closed(first_upload, now):
+        raise NotAllowed(
+            "this release is closed: it takes no more files",
+            subject=f"{project} {version}",
+            rule="release-closed",
+            expected=f"an upload within {CLOSE_AFTER.days} days of the first one, {first_upload:%Y-%m-%d %H:%M} UTC",
+            next_step="publish a new version",
+        )
