@@ -27,7 +27,7 @@ MAX_SHORT_CHARS: Final = 1_024
 MAX_NESTING: Final = 32
 
 _HEADER = re.compile(r"([A-Za-z][A-Za-z-]*):")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]|\x0c(?![ \t\r\n]|\\Z)")
+_CONTROL = re.compile("[\x00-\x08\x0b\r\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]|\x0c(?![ \t\r\n]|\\Z)")
 """A form feed is legal where white space follows: licence texts have page breaks."""
 _PARSED = frozenset({"requires_dist", "license_expression", "provides_extra", "license_files", "import_names"})
 _SHORT = frozenset({"name", "version", "metadata_version", "requires_python", "description_content_type"})
@@ -111,15 +111,15 @@ def _check_shape(text: str) -> None:
     if "\0" in text:
         raise refused_field(None, "metadata-control", "the metadata contains a NUL")
     for line in head.removesuffix("\n").split("\n"):
-        if "\r" in line or (bad := _CONTROL.search(line)):
-            found = "'\\r'" if "\r" in line else ascii(bad.group()) if bad else None
-            raise refused_field(name or None, "metadata-control", "a control character in a header", found=found)
-        if line.startswith((" ", "\t")) and name.lower() in _FOLDABLE:
-            continue
         header = _HEADER.match(line)
-        if header is None:
+        name = header.group(1) if header else name
+        if bad := _CONTROL.search(line):
+            raise refused_field(
+                name or None, "metadata-control", "a control character in a header", found=ascii(bad.group())
+            )
+        continues = line.startswith((" ", "\t")) and name.lower() in _FOLDABLE
+        if header is None and not continues:
             raise refused_field(name or None, "metadata-header", "not a header of its own line", found=ascii(line[:80]))
-        name = header.group(1)
 
 
 def _check_parsable(raw: RawMetadata) -> None:
@@ -129,16 +129,16 @@ def _check_parsable(raw: RawMetadata) -> None:
             "description-content-type", "metadata-value", "not text/plain, text/x-rst or text/markdown in UTF-8"
         )
     for key, value in raw.items():
-        values = value if isinstance(value, list) else [value]
+        field, values = key.replace("_", "-"), value if isinstance(value, list) else [value]
         if len(values) > MAX_VALUES:
-            raise refused_field(key, "metadata-size", "too many values", expected=f"at most {MAX_VALUES}")
+            raise refused_field(field, "metadata-size", "too many values", expected=f"at most {MAX_VALUES}")
         if key not in _PARSED and key not in _SHORT:
             continue
         most = MAX_SHORT_CHARS if key in _SHORT else MAX_PARSED_CHARS
         for text in map(str, values):
             if len(text) > most or text.count("(") > MAX_NESTING or _HUGE_NUMBER.search(text):
                 raise refused_field(
-                    key,
+                    field,
                     "metadata-size",
                     "the value is too long or too deep",
                     expected=f"at most {most} characters, {MAX_NESTING} parentheses, no number of 200 digits",

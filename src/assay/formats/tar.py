@@ -164,7 +164,12 @@ class TarReader:
     def _read_extended(self, header: _Header, extended: _Extended) -> None:
         """Take a pax header or a GNU long name into ``extended``."""
         if header.size > MAX_EXTENDED_BYTES:
-            raise TooLarge("extended header is too large", rule="tar-extended", expected=f"{MAX_EXTENDED_BYTES} bytes")
+            raise TooLarge(
+                "extended header is too large",
+                rule="tar-extended-size",
+                subject=shown(header.name),
+                expected=f"at most {MAX_EXTENDED_BYTES} bytes",
+            )
         expected_magic = _POSIX if header.type == _PAX else _GNU
         if header.magic != expected_magic or (extended.magic or header.magic) != header.magic:
             raise refused_member(header.name, "tar-extended", "pax and GNU headers are mixed")

@@ -54,7 +54,11 @@ class ZipMember:
     header_offset: int
     method: int
     flags: int
-    raw_name: bytes
+
+    @property
+    def raw_name(self) -> bytes:
+        """The name as both headers have it."""
+        return self.name.encode()
 
     @property
     def is_directory(self) -> bool:
@@ -231,7 +235,6 @@ def _parse_member(entry: _Entry, raw_name: bytes) -> ZipMember:
         header_offset=entry.header_offset,
         method=entry.method,
         flags=entry.flags,
-        raw_name=raw_name,
     )
 
 
@@ -331,16 +334,17 @@ def _check_local_headers(stream: BinaryIO, members: list[ZipMember], directory_o
 
 def _check_local_header(stream: BinaryIO, member: ZipMember, available: int) -> int:
     """The local header's length in bytes, after it was found to repeat the directory entry."""
-    if available < _LOCAL.size + len(member.raw_name):
+    raw_name = member.raw_name
+    if available < _LOCAL.size + len(raw_name):
         raise _refused(member.name, "zip-local-header", "no room for a local header")
-    header = _read_at(stream, member.header_offset, _LOCAL.size + len(member.raw_name))
+    header = _read_at(stream, member.header_offset, _LOCAL.size + len(raw_name))
     magic, needs, flags, method, _time, _date, crc, compressed, size, name_bytes, extra_bytes = _LOCAL.unpack_from(
         header
     )
     if magic != _LOCAL_MAGIC or needs > _MAX_VERSION_NEEDED:
         raise _refused(member.name, "zip-local-header", "no local header where the directory says")
-    if name_bytes != len(member.raw_name) or header[_LOCAL.size :] != member.raw_name:
-        raise _local_differs(member, "name", member.raw_name, header[_LOCAL.size :])
+    if name_bytes != len(raw_name) or header[_LOCAL.size :] != raw_name:
+        raise _local_differs(member, "name", raw_name, header[_LOCAL.size :])
     if available < len(header) + extra_bytes:
         raise _refused(member.name, "zip-local-header", "the local header runs into the directory")
     extra = _read_at(stream, member.header_offset + len(header), extra_bytes) if extra_bytes else b""
@@ -357,7 +361,7 @@ def _check_local_header(stream: BinaryIO, member: ZipMember, available: int) -> 
     ):
         if here != there:
             raise _local_differs(member, field, there, here)
-    return _LOCAL.size + len(member.raw_name) + int(extra_bytes)
+    return len(header) + int(extra_bytes)
 
 
 def _local_differs(member: ZipMember, field: str, there: bytes | int, here: bytes | int) -> InvalidDistribution:
