@@ -101,12 +101,12 @@ class Front:
                 return
             async with asyncio.timeout(HEAD_TIMEOUT_S):
                 head = await gate.head(MAX_HEAD_BYTES)
-            if head.startswith(b"CONNECT "):
+            if head is None:
+                _reply(gate, 431, "the head is too long")
+            elif head.startswith(b"CONNECT "):
                 await self._connect(gate, head)
             elif gate.transport is not None:
                 await self._hand_over(gate, gate.transport, None)
-        except ValueError:
-            _reply(gate, 431, "the head is too long")
         except (OSError, TimeoutError):
             pass  # the other side went away, or never said anything: nothing was asked
         finally:

@@ -22,14 +22,14 @@ class Gate(asyncio.Protocol):
         self._eof = False
         self._arrival: asyncio.Event = asyncio.Event()
 
-    async def head(self, max_bytes: int) -> bytes:
-        """The bytes up to and including the first empty line; they stay held.
+    async def head(self, max_bytes: int) -> bytes | None:
+        """The bytes up to and including the first empty line; they stay held. None when that is past ``max_bytes``.
 
-        Raises ConnectionError when the connection ends before, ValueError past ``max_bytes``.
+        Raises ConnectionError when the connection ends before.
         """
         while (end := self._held.find(b"\r\n\r\n", 0, max_bytes)) < 0:
             if len(self._held) >= max_bytes:
-                raise ValueError(f"a head of more than {max_bytes} bytes")
+                return None
             if self._eof or self.closed.done():
                 raise ConnectionResetError("the connection ended within the head")
             self._arrival.clear()
