@@ -9,7 +9,7 @@ from assay.formats.pages import PageFile, version_of
 from assay.model.distributions import parse_distribution
 from assay.model.errors import NotFound
 from assay.model.names import ProjectName
-from assay.trust.layout import file_target
+from assay.trust.layout import SEAL_PREFIX, file_target
 from assay.trust.verify import VerifiedTarget
 
 
@@ -56,12 +56,19 @@ def tell(explanation: Explanation) -> str:
         f"  bytes      sha256 {explanation.target.sha256}, {explanation.target.length} bytes",
         f"  published  {_publisher(custom, entry)}",
         f"  signed     by the role {explanation.target.role}, reached from root version {explanation.root_version}",
-        "  sealed     not yet: until then the index's online keys could be used to replace it",
+        f"  sealed     {_seal(explanation.target.role)}",
         f"  fresh      the index vouches for it until {explanation.fresh_until}",
     ]
     if entry.yanked is not None:
         lines.append(f"  yanked     {entry.yanked or 'without a reason'}")
     return "\n".join(lines)
+
+
+def _seal(role: str) -> str:
+    if role.startswith(SEAL_PREFIX):
+        seal = "-".join(role.split("-")[:2])
+        return f"in {seal}, by a key that was destroyed: nobody can change this file any more"
+    return "not yet: until then whoever holds the index's online keys could replace it"
 
 
 def _publisher(custom: Mapping[str, Any], entry: PageFile) -> str:

@@ -81,6 +81,7 @@ class TrustedIndex:
         self._clock = clock
         self._limits = limits
         self._trusted: TrustedMetadata | None = None
+        self._refreshes = 0
         self._refreshing = asyncio.Lock()
         self._pages: dict[ProjectName, VerifiedPage] = {}
         self._under_way: dict[str, asyncio.Future[Any]] = {}
@@ -89,13 +90,14 @@ class TrustedIndex:
 
     async def refresh(self) -> None:
         """Bring root, timestamp, snapshot and targets up to date, and keep them."""
-        await self._refresh_since(None)
+        await self._refresh_after(self._refreshes)
 
-    async def _refresh_since(self, seen: TrustedMetadata | None) -> TrustedMetadata:
-        """Refresh, unless somebody else did since the caller looked at ``seen``."""
+    async def _refresh_after(self, mark: int) -> TrustedMetadata:
+        """What is trusted by a refresh that began after the ``mark``-th; one that others began since then will do."""
         async with self._refreshing:
-            if self._trusted is not None and self._trusted is not seen:
+            if self._trusted is not None and self._refreshes > mark:
                 return self._trusted
+            self._refreshes += 1
             now = self._clock()
             self._require_honest_clock(now)
             lock = self._store.locked()
@@ -121,7 +123,7 @@ class TrustedIndex:
             )
 
     async def _current(self) -> TrustedMetadata:
-        return self._trusted or await self._refresh_since(None)
+        return self._trusted or await self._refresh_after(self._refreshes)
 
     def freshness(self) -> tuple[str, int]:
         """Until when the trusted timestamp is valid (ISO 8601, UTC), and the version of the trusted root."""
@@ -142,9 +144,10 @@ class TrustedIndex:
         shown = await self._fetcher.get(
             f"{self.url}simple/{project}/", max_bytes=MAX_PAGE_BYTES, headers={"Accept": PAGE_TYPE}
         )
+        mark = self._refreshes
         target = await self._run(lookup(trusted, path))
         if not _matches(shown, target):
-            trusted = await self._refresh_since(trusted)
+            trusted = await self._refresh_after(mark)
             target = await self._run(lookup(trusted, path))
         if target is None:
             if shown is not None:
@@ -216,10 +219,10 @@ class TrustedIndex:
 
     async def target(self, path: TargetPath) -> VerifiedTarget:
         """What trusted metadata says of ``path``. Raises VerificationFailed when nobody vouches for it."""
-        trusted = await self._current()
+        trusted, mark = await self._current(), self._refreshes
         target = await self._run(lookup(trusted, path))
         if target is None:
-            target = await self._run(lookup(await self._refresh_since(trusted), path))
+            target = await self._run(lookup(await self._refresh_after(mark), path))
         if target is None:
             raise VerificationFailed("nobody vouches for this file", subject=path, rule="not-vouched-for")
         return target

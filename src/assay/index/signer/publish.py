@@ -177,16 +177,19 @@ class Publisher:
                 ledger_rows.refuse(connection, seq, str(error))
 
     def _apply(self, head: Head) -> None:
-        """Show what ``head`` brings: root, page pointers, and ``timestamp.json`` last. Again changes nothing."""
+        """Show what ``head`` brings: root, ``timestamp.json``, then the page pointers. Again changes nothing.
+
+        The pointers come last so that no page is shown which the served timestamp does not vouch for yet.
+        """
         if head.timestamp is None:
             return
         if head.root is not None:
             version = parse_envelope(head.root, Root, ROOT).signed.version
             self._published.write({metadata_path(ROOT, version): head.root})
+        self._published.write({TIMESTAMP_NAME: head.timestamp})
         for project, sha256 in head.pages.items():
             path = page_target(ProjectName(project))
             self._published.point(path, hashed_path(path, sha256))
-        self._published.write({TIMESTAMP_NAME: head.timestamp})
 
     def _read_bin_expiry(self) -> dict[str, datetime]:
         if self._state.timestamp is None:
