@@ -1,8 +1,8 @@
 """entry_points.txt: the scripts that installers write (entry points specification).
 
-One line, one thing: a group, ``name = value``, a comment or nothing. Continued lines, repeated groups and repeated
-names are refused, because readers merge, drop or reject them. Names of scripts are plain words that cannot leave the
-scripts folder or replace the interpreter; values of scripts are importable objects, not other code.
+One line, one thing: a group, ``name = value``, a ``#`` comment or nothing. Continued lines, ``;`` comments, repeated
+groups and repeated names are refused, because readers merge, drop or reject them. Names of scripts are plain words that
+cannot leave the scripts folder or replace the interpreter; values of scripts are importable objects, not other code.
 """
 
 import re
@@ -33,7 +33,7 @@ def parse_script_names(data: bytes, subject: str) -> tuple[str, ...]:
     groups: dict[str, set[str]] = {}
     group: str | None = None
     for line in _lines(data, subject):
-        if not line.strip() or line.startswith(("#", ";")):
+        if not line.strip() or line.startswith("#"):
             continue
         if header := _GROUP.match(line):
             group = header.group(1)

@@ -59,7 +59,7 @@ def accepted() -> list[Case]:
     stem = "zope_interface-7.0.post1"
     zope = METADATA.replace(b"demo", b"Zope.Interface").replace(b"1.0", b"7.0-1")
     scripts = "# scripts\n[console_scripts]\ndemo = demo:main\ndemo-2.x=demo.sub : A.b [extra]\n"
-    entry_points = scripts + "\n; more\n[demo.plugins]\na:b = c d\n"
+    entry_points = scripts + "\n# more\n[demo.plugins]\na:b = c d\n"
     return [
         _accepted(
             "two-tags", wheel(wheel=WHEEL.replace(b"Tag: py3-none-any\n", tags)), "demo-1.0-py2.py3-none-any.whl"
@@ -319,6 +319,8 @@ def refused_data() -> list[Case]:
 def refused_entry_points() -> list[Case]:
     head = "[console_scripts]\n"
     syntax = {
+        "a-semicolon-comment": head + "; python-reads-this = as:a-script\n",
+        "an-indented-comment": head + "  # comment\n",
         "a-group-twice": head + "a = b:c\n" + head,
         "a-name-twice": head + "a = b:c\na = d:e\n",
         "a-line-before-any-group": "a = b:c\n" + head,
