@@ -1,4 +1,4 @@
-"""Seals: every file is found in exactly its bin, by our core and by stock clients, and nothing else is hidden by them."""
+"""Seals: every file is found in its bin, by our core and by stock clients, and nothing else is hidden by them."""
 
 from pathlib import Path
 
@@ -77,7 +77,9 @@ def test_seals_are_merged_oldest_first_and_stay_searchable(tmp_path: Path) -> No
         files = [sealed(path, contents[path])]
         files += [sealed(p, c) for p, c in contents.items() if p != path and p.startswith(tuple(again))]
         if merged:
-            files = [sealed(p, c) for p, c in contents.items() if p == path or not _is_in_kept(p, seals_of(top), merged)]
+            files = [
+                sealed(p, c) for p, c in contents.items() if p == path or not _is_in_kept(p, seals_of(top), merged)
+            ]
         seal(index, number, files, merged)
         top = index.roles[TARGETS]
         assert isinstance(top, Targets)

@@ -22,6 +22,7 @@ VERBS = {
     "run": "run any installer, verified",
     "seal": "make what was published unchangeable",
     "serve": "run the index",
+    "takedown": "a file that must never be installed again",
     "token": "API tokens: create, list, revoke",
     "trust": "which indexes this machine trusts",
     "tuf-client": "the conformance protocol for TUF clients",

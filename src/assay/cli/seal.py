@@ -8,7 +8,8 @@ import click
 from assay.cli.desk import data_option, now
 from assay.cli.output import json_option, print_result
 from assay.index.config import DataFolder
-from assay.index.sealing import hand_over, plan_sealing
+from assay.index.handover import hand_over
+from assay.index.sealing import plan_sealing
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.passphrase import secrets_from_environment
 from assay.keys.sealing import KIND, sign_seal

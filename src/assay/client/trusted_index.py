@@ -26,7 +26,17 @@ from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, VerificationFailed
 from assay.model.names import ProjectName
-from assay.trust.layout import SEAL_PREFIX, RoleLimits, TargetPath, file_target, hashed_path, metadata_path, page_target
+from assay.trust.layout import (
+    SEAL_PREFIX,
+    TARGETS,
+    RoleLimits,
+    TargetPath,
+    file_target,
+    hashed_path,
+    metadata_path,
+    page_target,
+)
+from assay.trust.takedown import taken_down
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, Steps, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
 
@@ -224,8 +234,18 @@ class TrustedIndex:
         if target is None:
             target = await self._run(lookup(await self._refresh_after(mark), path))
         if target is None:
-            raise VerificationFailed("nobody vouches for this file", subject=path, rule="not-vouched-for")
+            raise await self._why_not(path)
         return target
+
+    async def _why_not(self, path: TargetPath) -> VerificationFailed:
+        if path in taken_down((await self._current()).require(TARGETS)):
+            return VerificationFailed(
+                "this file was taken down by the index's offline holders: it must not be installed",
+                subject=path,
+                rule="taken-down",
+                next_step="choose another version; the index's operator can say why",
+            )
+        return VerificationFailed("nobody vouches for this file", subject=path, rule="not-vouched-for")
 
     async def _download(self, distribution: Distribution, target: VerifiedTarget, path: Path) -> None:
         await asyncio.to_thread(durable.make_folder, self._files, mode=0o700)

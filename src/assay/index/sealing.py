@@ -12,18 +12,16 @@ from assay import durable
 from assay.formats.manifest import MANIFEST, render_manifest
 from assay.formats.pages import PageFile, ProjectPage, version_of
 from assay.index.config import DataFolder
-from assay.index.ledger import Ledger
-from assay.index.ledger.publications import last_time
+from assay.index.handover import read_published
 from assay.index.published import PublishedStore
 from assay.index.signer.state import PublishedState
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.sealing import FILES, KIND, encode_sealed
 from assay.model.digests import parse_sha256, sha256_of
-from assay.model.errors import CallerError, SignerRefused
+from assay.model.errors import CallerError
 from assay.model.names import ProjectName, parse_project_name
 from assay.model.releases import is_closed
 from assay.trust.layout import ROOT, TARGETS, TargetPath, hashed_path
-from assay.trust.offline import verify_offline_roles
 from assay.trust.seal import SealedFile, seals_of, seals_to_merge
 
 
@@ -65,37 +63,6 @@ def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
         merged=tuple(merged),
         origins=Counter(str(file.custom.get("origin", "unknown")) for file in new),
     )
-
-
-def hand_over(draft: OfflineDraft, data: DataFolder, now: datetime) -> int:
-    """Put a completely signed draft into the index's inbox; returns the number of roles. Raises VerificationFailed."""
-    state = read_published(data)
-    files = draft.files()
-    roles = {path.name.split(".", 1)[1].removesuffix(".json"): body for path, body in files.items()}
-    verified = verify_offline_roles(roles, state.root, state.targets(), state.bins(), state.snapshot, now)
-    if verified.left_out or not verified.files:
-        raise CallerError(
-            "this draft does not fit the index as it is now",
-            rule="draft-stale",
-            found=", ".join(sorted(verified.left_out)[:3]) or "nothing new",
-            next_step="plan it again",
-        )
-    durable.write_files({data.inbox / path.name: body for path, body in files.items() if TARGETS not in path.name})
-    durable.write_files({data.inbox / path.name: body for path, body in files.items() if TARGETS in path.name})
-    return len(files)
-
-
-def read_published(data: DataFolder) -> PublishedState:
-    """What the index has published, verified. Raises SignerRefused before the first publication."""
-    ledger = Ledger.open(data.ledger_file)
-    try:
-        with ledger.read() as connection:
-            state = PublishedState.read(PublishedStore(data.published), last_time(connection))
-    finally:
-        ledger.close()
-    if state.timestamp is None:
-        raise SignerRefused("the index has published nothing yet", rule="not-published")
-    return state
 
 
 def _unsealed(state: PublishedState) -> Iterator[SealedFile]:
