@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from securesystemslib.signer import SSlibKey
+
 from assay.keys.ceremony.assembling import VerifiedBundle, merge, verify
 from assay.keys.ceremony.current import find_current
 from assay.keys.ceremony.home import Home
@@ -125,8 +127,11 @@ class Room:
             self.made += 1
             path = self.home(name).folder / f"key-{self.made}.pem"
             key = create_key_file(path, self.schemes.get(name, Scheme.ED25519), None)
-            new = NewKey(key_file_uri(path, encrypted=False), key, {"kind": "file"})
-            enrol(self.stick, self.home(name), name, new, self.at(name), secret)
+            self.enrol_key(name, key_file_uri(path, encrypted=False), key)
+
+    def enrol_key(self, name: str, uri: str, key: SSlibKey) -> None:
+        """Enrol a key that exists."""
+        enrol(self.stick, self.home(name), name, NewKey(uri, key, {"kind": "file"}), self.at(name), secret)
 
     def build(self) -> Case:
         return build_payloads(self.stick, self.at("office"))

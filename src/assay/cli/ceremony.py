@@ -30,20 +30,13 @@ from assay.keys.ceremony.words import fingerprint_words, render_words
 from assay.keys.custody import create_key, custody_facts, read_public_key
 from assay.keys.expiry import reminders as due_reminders
 from assay.keys.expiry import render_calendar
-from assay.keys.files import Scheme
+from assay.keys.files import SCHEMES
 from assay.keys.passphrase import SecretOnce, secrets_from_environment
 from assay.model.digests import sha256_of
 from assay.model.errors import CallerError
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import OFFLINE_ROLES, ROOT, Lifetimes
 
-SCHEMES = {
-    "ed25519": Scheme.ED25519,
-    "p256": Scheme.P256,
-    "p384": Scheme.P384,
-    "ml-dsa-65": Scheme.ML_DSA_65,
-    "ml-dsa-87": Scheme.ML_DSA_87,
-}
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)

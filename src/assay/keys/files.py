@@ -42,6 +42,10 @@ class Scheme(Enum):
     ML_DSA_87 = "ml-dsa-87/1"
 
 
+SCHEMES = {scheme.name.lower().replace("_", "-"): scheme for scheme in Scheme}
+"""The schemes as people type them: ``ed25519``, ``p256``, ``p384``, ``ml-dsa-65``, ``ml-dsa-87``."""
+
+
 def create_key_file(path: Path, scheme: Scheme, passphrase: bytes | None, *, log2_n: int = DEFAULT_LOG2_N) -> SSlibKey:
     """Make a private key, write it to ``path`` (mode 0600, in a folder of mode 0700) and return its public key.
 

@@ -7,7 +7,6 @@ same again changes nothing. A later root is not shown to clients before the sign
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,11 +16,13 @@ from assay.keys.ceremony.assembling import VerifiedBundle
 from assay.keys.local import KeyFolder
 from assay.model.digests import sha256_of
 from assay.model.errors import AlreadyExists, KeyUnavailable, VerificationFailed
-from assay.trust.layout import BINS, OFFLINE_ROLES, ROOT, TARGETS, RoleLimits
+from assay.trust.layout import BINS, OFFLINE_ROLES, ROOT, TARGETS
 
 REHEARSAL_MARKER: Final = "REHEARSAL"
 METADATA: Final = "published/tuf"
 INBOX: Final = "inbox"
+NEW_IDENTITY: Final = "new-identity"
+"""In the inbox: the SHA-256 of a root that takes the place of one that cannot vouch for it (re-root)."""
 _ORDER: Final = (BINS, TARGETS, ROOT)
 """What is named by something else is there before it is named."""
 _FILE = re.compile(r"\A([1-9][0-9]{0,9})\.([a-z]+)\.json\Z")
@@ -53,24 +54,9 @@ def publish_offline(bundle: VerifiedBundle, data: Path) -> Handover:
         name = f"{folder}/{bundle.versions[role]}.{role}.json"
         _write_once(data / name, bundle.files[role])
         written.append(name)
+    if folder == INBOX and bundle.plan.replaces is not None:
+        _write_once(data / INBOX / NEW_IDENTITY, f"{bundle.root_sha256}\n".encode())
     return Handover(tuple(written), waits=folder == INBOX)
-
-
-def read_inbox(data: Path) -> Mapping[str, tuple[int, bytes]]:
-    """Role -> version and file of what waits for the signer, the newest of each role.
-
-    Bounded; unknown names are ignored. The signer verifies it again: whoever can write here may only propose.
-    """
-    found: dict[str, tuple[int, bytes]] = {}
-    folder = data / INBOX
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        match = _FILE.match(path.name)
-        if match is None or match[2] not in OFFLINE_ROLES or path.is_symlink():
-            continue
-        version, role = int(match[1]), match[2]
-        if version > found.get(role, (0, b""))[0] and path.stat().st_size <= RoleLimits().for_role(role):
-            found[role] = version, path.read_bytes()
-    return found
 
 
 def newest_root(metadata: Path) -> bytes | None:
