@@ -156,6 +156,18 @@ def check_policy(inspected: InspectedDistribution, policy: UploadPolicy) -> None
             )
 
 
+def dependency_differences(one: CoreMetadata, other: CoreMetadata) -> tuple[str, ...]:
+    """What only one of two files of a release depends on, normalised and sorted; Requires-Python counts.
+
+    Files of a release may differ (platform wheels do), but whoever records or shows a release must say so.
+    """
+    first, second = (
+        {*map(_requirement, facts.requires_dist), f"Python {_specifiers(facts.requires_python or '')}"}
+        for facts in (one, other)
+    )
+    return tuple(sorted(first ^ second))
+
+
 def _version_pair(facts: CoreMetadata) -> tuple[int, ...]:
     return tuple(int(part) for part in facts.metadata_version.split("."))
 
