@@ -14,7 +14,7 @@ TEXT: Kind[str] = Kind("text", lambda data: data.decode(), len)
 
 
 async def text_of(cache: PublishedCache, path: Path, kind: Kind[str] = TEXT) -> str | None:
-    found = await cache.get(path, kind)
+    found = await cache.get(str(path), kind)
     return found  # noqa: RET504 - for mypy
 
 
@@ -97,7 +97,7 @@ def test_costs_stay_under_the_cap(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_and_what_cannot_be_made(tmp_path: Path) -> None:
     async def ask(path: Path, kind: Kind[str]) -> None:
-        await PublishedCache(1_000).get(path, kind)
+        await PublishedCache(1_000).get(str(path), kind)
 
     with pytest.raises(StorageUnavailable):
         asyncio.run(ask(tmp_path, TEXT))

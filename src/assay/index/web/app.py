@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import unquote
 
-from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect
+from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect, request_of
 from assay.index.web.cache import PublishedCache
 from assay.index.web.errors import respond_error, respond_failure, respond_wrong_method
 from assay.index.web.files import PackageFiles
@@ -58,7 +58,7 @@ class IndexApplication:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            request = Request(scope["method"], scope["path"], scope["query_string"], scope)
+            request = request_of(scope)
             try:
                 await self._answer(request, receive, send)
             except AssayError as error:
@@ -79,7 +79,7 @@ class IndexApplication:
                 return
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
-        first, *segments = _segments(request.scope["raw_path"])
+        first, *segments = _segments(request.raw_path)
         if first == "legacy":
             await self._answer_legacy(request, receive, send, segments)
             return
@@ -115,7 +115,7 @@ class IndexApplication:
     async def _answer_hatch(self, request: Request, send: Send, segments: list[str]) -> None:
         """hatch looks for a project's page below the upload address, at ``+simple/<project>/``."""
         project = parse_segment(segments[0] if segments else "")
-        depth = len(_segments(request.scope["raw_path"])) - 1
+        depth = len(_segments(request.raw_path)) - 1
         await redirect(send, request, 301, f"{'../' * depth}simple/{project}/")
 
     async def _answer_tuf(self, request: Request, send: Send, segments: list[str]) -> None:

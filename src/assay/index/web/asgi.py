@@ -4,9 +4,8 @@ Source: ASGI 3.0, HTTP 2.3. The server may give ``scope["extensions"]["assay.con
 what ASGI lacks: a reason phrase, and knowing that the client is gone.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, NamedTuple, Protocol
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,25 +39,37 @@ class Connection(Protocol):
         """Whether the client is gone: what is sent from now on goes nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request. ``path`` is decoded and starts with a slash; ``query`` is raw; ``scope`` is its origin."""
+class Request(NamedTuple):
+    """One HTTP request. ``path`` is decoded and starts with a slash; ``raw_path`` and ``query`` are as they came.
+
+    ``headers``: by lower-case name, several lines joined by commas (RFC 9110 section 5.3).
+    """
 
     method: str
     path: str
+    raw_path: bytes
     query: bytes
+    headers: Mapping[bytes, bytes]
     scope: Scope
 
     def header(self, name: bytes) -> str | None:
-        """The field ``name`` (lower case), its lines joined by commas (RFC 9110 section 5.3), or None."""
-        found = [value for key, value in self.scope["headers"] if key == name]
-        return b", ".join(found).decode("latin-1") if found else None
+        """The field ``name`` (lower case), or None."""
+        value = self.headers.get(name)
+        return value.decode("latin-1") if value is not None else None
 
     @property
     def connection(self) -> Connection | None:
         """The connection's own abilities, where the server is ours."""
         found: Connection | None = (self.scope.get("extensions") or {}).get(CONNECTION)
         return found
+
+
+def request_of(scope: Scope) -> Request:
+    """The request that an ASGI scope of type ``http`` describes."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return Request(scope["method"], scope["path"], scope["raw_path"], scope["query_string"], headers, scope)
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

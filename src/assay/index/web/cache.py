@@ -10,16 +10,24 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from assay.model.errors import StorageUnavailable
 
+K = TypeVar("K")
 V = TypeVar("V")
 _Stamp = tuple[int, int, int]
 _Key = tuple[str, str]
 
 _ENTRY_OVERHEAD_BYTES: Final = 1_000
+_REMEMBERED_PATHS: Final = 8_192
+
+
+def remember_paths(path_of: Callable[[K], Path]) -> Callable[[K], str]:
+    """``path_of`` as text, remembering its newest answers: joining paths is slower than looking at the file."""
+    return lru_cache(maxsize=_REMEMBERED_PATHS)(lambda name: os.fspath(path_of(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class PublishedCache:
         """What all values cost together."""
         return self._cost
 
-    async def get(self, path: Path, kind: Kind[V]) -> V | None:
+    async def get(self, path: str, kind: Kind[V]) -> V | None:
         """What ``kind`` makes of the file at ``path`` as it is now; None where there is no file.
 
         Raises StorageUnavailable where it cannot be read, and whatever ``kind.make`` raises.
@@ -63,7 +71,7 @@ class PublishedCache:
         stamp = _stamp_of(path)
         if stamp is None:
             return None
-        key = (os.fspath(path), kind.name)
+        key = (path, kind.name)
         entry = self._entries.get(key)
         if entry is not None and entry.stamp == stamp:
             self._entries.move_to_end(key)
@@ -72,7 +80,7 @@ class PublishedCache:
         value: V | None = entry.value if entry is not None else None
         return value
 
-    async def _make_once(self, key: _Key, stamp: _Stamp, path: Path, kind: Kind[V]) -> _Entry | None:
+    async def _make_once(self, key: _Key, stamp: _Stamp, path: str, kind: Kind[V]) -> _Entry | None:
         task = self._under_way.get((key, stamp))
         if task is None:
             task = asyncio.create_task(asyncio.to_thread(_make, path, kind))
@@ -95,7 +103,7 @@ class PublishedCache:
             self._cost -= dropped.cost
 
 
-def _stamp_of(path: Path) -> _Stamp | None:
+def _stamp_of(path: str) -> _Stamp | None:
     try:
         return _stamp(os.stat(path))  # noqa: PTH116 - the hot path
     except (FileNotFoundError, NotADirectoryError):
@@ -108,10 +116,10 @@ def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _make(path: Path, kind: Kind[V]) -> _Entry | None:
+def _make(path: str, kind: Kind[V]) -> _Entry | None:
     """Read the file and make its value; the stamp is that of the file that was read."""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             stamp = _stamp(os.fstat(file.fileno()))
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):

@@ -7,12 +7,11 @@ chunk; the descriptor is closed on every path; nothing is sent on to a client th
 import asyncio
 import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from assay.index.blobs import BlobStore
 from assay.index.web.asgi import IMMUTABLE, NOSNIFF, Headers, Request, Send, respond
+from assay.index.web.cache import remember_paths
 from assay.index.web.conditional import ByteRange, UnsatisfiableRange, choose_range, matching_tag
 from assay.index.web.pages import parse_segment
 from assay.index.web.services import Catalogue, LocatedFile, PullThrough
@@ -28,13 +27,13 @@ _SANDBOX: Final = (b"content-security-policy", b"sandbox; default-src 'none'")
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
-@dataclass(frozen=True, slots=True)
 class PackageFiles:
     """Everything under ``/packages/``."""
 
-    blobs: BlobStore
-    catalogue: Catalogue
-    pull_through: PullThrough | None = None
+    def __init__(self, blobs: BlobStore, catalogue: Catalogue, pull_through: PullThrough | None = None) -> None:
+        self._path = remember_paths(blobs.path)
+        self._catalogue = catalogue
+        self._pull_through = pull_through
 
     async def answer(self, request: Request, send: Send, segments: list[str]) -> None:
         """Answer GET or HEAD of ``/packages/`` + project, version, filename (plain or hashed). Raises NotFound."""
@@ -43,12 +42,12 @@ class PackageFiles:
         text, version, name = segments
         project = parse_segment(text)
         filename, located = await self._locate(project, version, name)
-        if located is None and self.pull_through is not None:
-            await self.pull_through.fetch_page(project)
+        if located is None and self._pull_through is not None:
+            await self._pull_through.fetch_page(project)
             filename, located = await self._locate(project, version, name)
         if located is None or project != text:
             raise NotFound("no such file here", subject=name[:255])
-        path = self.blobs.path(located.sha256)
+        path = self._path(located.sha256)
         descriptor = await self._open(path, project, version, filename)
         try:
             await _send_file(request, send, descriptor, located, _TEXT if name.endswith(".metadata") else _BINARY)
@@ -59,22 +58,22 @@ class PackageFiles:
         """The plain filename, and its blob. A hashed name (a consistent snapshot's) must carry the blob's own hash."""
         hashed = _HASHED_NAME.match(name)
         if hashed is None:
-            return name, await self.catalogue.locate(project, version, name)
-        located = await self.catalogue.locate(project, version, hashed.group(2))
+            return name, await self._catalogue.locate(project, version, name)
+        located = await self._catalogue.locate(project, version, hashed.group(2))
         return hashed.group(2), located if located and located.sha256 == Sha256(hashed.group(1)) else None
 
-    async def _open(self, path: Path, project: ProjectName, version: str, filename: str) -> int:
+    async def _open(self, path: str, project: ProjectName, version: str, filename: str) -> int:
         """A descriptor of the blob, which the pull-through may bring in first."""
         descriptor = _open_blob(path)
-        if descriptor is None and self.pull_through is not None:
-            await self.pull_through.fetch_file(project, version, filename)
+        if descriptor is None and self._pull_through is not None:
+            await self._pull_through.fetch_file(project, version, filename)
             descriptor = _open_blob(path)
         if descriptor is None:
             raise StorageUnavailable("a published file is not in the store", rule="blob-missing", subject=filename)
         return descriptor
 
 
-def _open_blob(path: Path) -> int | None:
+def _open_blob(path: str) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,12 +1,11 @@
 """TUF metadata at ``/tuf/``: ``timestamp.json``, and every other role under its version (TUF 1.0.34 section 6.2)."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.web.asgi import IMMUTABLE, REVALIDATE, Request, Send
-from assay.index.web.cache import PublishedCache
+from assay.index.web.cache import PublishedCache, remember_paths
 from assay.index.web.representations import VARY_ENCODING, encoded_kind, send_encoded
 from assay.model.errors import NotFound
 
@@ -19,12 +18,12 @@ _MUTABLE_KIND: Final = encoded_kind("timestamp", lambda data: data, _JSON, REVAL
 _VERSIONED_KIND: Final = encoded_kind("versioned", lambda data: data, _JSON, IMMUTABLE, VARY_ENCODING)
 
 
-@dataclass(frozen=True, slots=True)
 class TufMetadata:
     """Everything under ``/tuf/``."""
 
-    published: PublishedStore
-    cache: PublishedCache
+    def __init__(self, published: PublishedStore, cache: PublishedCache) -> None:
+        self._path = remember_paths(published.path)
+        self._cache = cache
 
     async def answer(self, request: Request, send: Send, name: str) -> None:
         """Answer GET or HEAD of ``/tuf/`` + ``name``, as it stands in the URL, not decoded. Raises NotFound."""
@@ -34,7 +33,7 @@ class TufMetadata:
             kind = _VERSIONED_KIND
         else:
             raise NotFound("no such metadata")
-        encoded = await self.cache.get(self.published.path(f"tuf/{name}"), kind)
+        encoded = await self._cache.get(self._path(f"tuf/{name}"), kind)
         if encoded is None:
             raise NotFound("no such metadata")
         await send_encoded(request, send, encoded)

@@ -6,7 +6,6 @@ Invariant: whatever its type, a page is made from the bytes that the signer publ
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from assay.formats.negotiation import PageType
@@ -14,7 +13,7 @@ from assay.formats.pages import PageFile, ProjectPage, parse_page_json
 from assay.formats.simple_html import render_page_html
 from assay.index.published import PublishedStore
 from assay.index.web.asgi import IMMUTABLE, REVALIDATE, Request, Send, redirect
-from assay.index.web.cache import Kind, PublishedCache
+from assay.index.web.cache import Kind, PublishedCache, remember_paths
 from assay.index.web.page_types import TAG_SUFFIX, requested_type, type_headers
 from assay.index.web.representations import (
     VARY_ENCODING,
@@ -26,6 +25,7 @@ from assay.index.web.representations import (
 from assay.index.web.services import PullThrough
 from assay.model.errors import InvalidName, NotFound
 from assay.model.names import ProjectName, parse_project_name
+from assay.trust.layout import page_target
 
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{64}\.index\.json\Z")
 _PARSED_COST_FACTOR: Final = 4
@@ -76,18 +76,20 @@ def parse_segment(segment: str) -> ProjectName:
         raise NotFound("no such project: this is no project name", found=error.subject) from error
 
 
-@dataclass(frozen=True, slots=True)
 class ProjectPages:
     """Everything under ``/simple/<project>``."""
 
-    published: PublishedStore
-    cache: PublishedCache
-    pull_through: PullThrough | None = None
+    def __init__(
+        self, published: PublishedStore, cache: PublishedCache, pull_through: PullThrough | None = None
+    ) -> None:
+        self._path = remember_paths(published.path)
+        self._cache = cache
+        self._pull_through = pull_through
 
     async def newest(self, project: ProjectName) -> ProjectPage:
         """The newest published page of ``project``, brought in where an upstream has it. Raises NotFound."""
         await self._bring_in(project)
-        parsed = await self.cache.get(self._pointer(project), PARSED)
+        parsed = await self._cache.get(self._pointer(project), PARSED)
         if parsed is None:
             raise _no_page(project)
         return parsed.page
@@ -98,7 +100,7 @@ class ProjectPages:
         if page_type is None:
             return
         await self._bring_in(project)
-        encoded = await self.cache.get(self._pointer(project), _PAGE[page_type])
+        encoded = await self._cache.get(self._pointer(project), _PAGE[page_type])
         if encoded is None:
             raise _no_page(project)
         await send_encoded(request, send, encoded)
@@ -107,9 +109,9 @@ class ProjectPages:
         """Answer with the page's bytes under the plain name of its target, or under a hashed one. Raises NotFound."""
         if name == "index.json":
             await self._bring_in(project)
-            encoded = await self.cache.get(self._pointer(project), _POINTER)
+            encoded = await self._cache.get(self._pointer(project), _POINTER)
         elif _HASHED_NAME.match(name):
-            encoded = await self.cache.get(self.published.path(f"simple/{project}/{name}"), _HASHED)
+            encoded = await self._cache.get(self._path(f"simple/{project}/{name}"), _HASHED)
         else:
             raise NotFound("no such address")
         if encoded is None:
@@ -133,14 +135,14 @@ class ProjectPages:
 
     async def _bring_in(self, project: ProjectName) -> None:
         """Let the upstream be asked, for a page that is not there or came from it."""
-        if self.pull_through is None:
+        if self._pull_through is None:
             return
-        parsed = await self.cache.get(self._pointer(project), PARSED)
+        parsed = await self._cache.get(self._pointer(project), PARSED)
         if parsed is None or parsed.page.origin == "upstream":
-            await self.pull_through.fetch_page(project)
+            await self._pull_through.fetch_page(project)
 
-    def _pointer(self, project: ProjectName) -> Path:
-        return self.published.path(f"simple/{project}/index.json")
+    def _pointer(self, project: ProjectName) -> str:
+        return self._path(page_target(project))
 
 
 def _no_page(project: ProjectName) -> NotFound:
