@@ -56,9 +56,9 @@ class Address:
 
 
 @contextmanager
-def running(services: WebServices, *, tls: Tls | None = None) -> Iterator[Address]:
+def running(services: WebServices, *, tls: Tls | None = None, max_connections: int | None = None) -> Iterator[Address]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = make_server(build_app(services), "127.0.0.1", 0, tls=tls)
+    server = make_server(build_app(services), "127.0.0.1", 0, tls=tls, max_connections=max_connections)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

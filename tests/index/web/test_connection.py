@@ -154,3 +154,29 @@ def test_descriptors_are_closed_when_readers_leave(index: FolderIndex, web: Addr
     while open_descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert open_descriptors() <= before
+
+
+def test_too_many_connections(index: FolderIndex) -> None:
+    with running(index.services(), max_connections=8) as web:
+        held = [web.connect() for _ in range(8)]
+        time.sleep(0.1)
+        assert web.get("/").status == 503
+        held += [web.connect() for _ in range(10)]
+        dropped = sum(is_dropped(client) for client in held)
+        assert dropped >= 8
+        for client in held:
+            client.close()
+        deadline = time.monotonic() + 5
+        while web.get("/").status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def is_dropped(client: socket.socket) -> bool:
+    client.settimeout(0.1)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True

@@ -262,6 +262,18 @@ def test_uploads_wait_for_their_turn_and_not_for_ever(index: FolderIndex) -> Non
         assert post(web).status == 200
 
 
+def test_an_upload_under_way_is_answered_before_the_server_ends(index: FolderIndex) -> None:
+    answers: list[Answer] = []
+    index.held.clear()
+    with running(index.services()) as web:
+        uploading = threading.Thread(target=lambda: answers.append(post(web)))
+        uploading.start()
+        assert index.publishing.acquire(timeout=10)
+        threading.Timer(0.3, index.held.set).start()
+    uploading.join()
+    assert [answer.status for answer in answers] == [200]
+
+
 def make_certificate(folder: Path) -> Tls:
     tls = Tls(folder / "cert.pem", folder / "key.pem")
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]

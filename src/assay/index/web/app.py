@@ -74,7 +74,7 @@ class IndexApplication:
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             else:
-                self._uploads.close()
+                await self._uploads.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

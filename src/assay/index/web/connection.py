@@ -84,9 +84,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client is there: its first request must come."""
+        """A client is there: its first request must come. Where there are far too many, it is sent away unheard."""
         super().connection_made(transport)
-        self._set_deadline(HEAD_SECONDS)
+        limit = self.limit_concurrency
+        if limit is not None and len(self.connections) > limit + limit // 4:
+            transport.abort()
+        else:
+            self._set_deadline(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

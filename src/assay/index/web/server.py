@@ -1,5 +1,6 @@
 """Running the application: uvicorn on uvloop and httptools, over connections that are bounded."""
 
+import resource
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,13 @@ class Tls:
 
 
 def make_server(
-    app: ASGIApp, host: str, port: int, *, tls: Tls | None = None, max_connections: int = MAX_CONNECTIONS
+    app: ASGIApp, host: str, port: int, *, tls: Tls | None = None, max_connections: int | None = None
 ) -> uvicorn.Server:
-    """A server that has not started. ``server.run(sockets=[...])`` blocks; set ``server.should_exit`` to end it."""
+    """A server that has not started. ``server.run(sockets=[...])`` blocks; set ``server.should_exit`` to end it.
+
+    Above ``max_connections`` requests get 503, and above a quarter more, connections are dropped. None: as many as
+    the process's descriptors allow.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -41,13 +46,19 @@ def make_server(
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        limit_concurrency=max_connections,
+        limit_concurrency=max_connections or _affordable_connections(),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
     return uvicorn.Server(config)
+
+
+def _affordable_connections() -> int:
+    """Each connection may need a descriptor for a file besides its own, and a quarter more may be open."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MAX_CONNECTIONS, soft // 3) if soft != resource.RLIM_INFINITY else MAX_CONNECTIONS
 
 
 def serve(app: ASGIApp, host: str, port: int, *, tls: Tls | None = None, sock: socket.socket | None = None) -> None:

@@ -41,10 +41,10 @@ class Uploads:
         self._publishing = ThreadPoolExecutor(self._limits.max_uploads, "publish")
         self._authenticating = ThreadPoolExecutor(_AUTHENTICATION_THREADS, "authenticate")
 
-    def close(self) -> None:
-        """Wait for what is being published and end the threads."""
-        self._authenticating.shutdown()
-        self._publishing.shutdown()
+    async def close(self) -> None:
+        """Wait for what is being published and end the threads. The loop goes on: publications may need it."""
+        await asyncio.to_thread(self._authenticating.shutdown)
+        await asyncio.to_thread(self._publishing.shutdown)
 
     async def answer(self, request: Request, receive: Receive, send: Send) -> None:
         """Receive and publish one upload. Raises CallerError and OperatorError."""
