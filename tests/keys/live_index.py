@@ -22,7 +22,7 @@ from assay.keys.ceremony.assembling import VerifiedBundle
 from assay.keys.ceremony.publishing import publish_offline
 from assay.keys.custody import key_file_uri
 from assay.keys.local import KeyFolder
-from assay.keys.online import create_online_key, open_online_key, promote_successor
+from assay.keys.online import create_online_key, open_online_key, open_online_keys, promote_successor
 from assay.model.digests import sha256_of
 from assay.model.distributions import parse_distribution
 from assay.trust.envelope import sign_envelope
@@ -105,13 +105,7 @@ class LiveIndex:
 
         def open_keys(root: Root, bins: Targets) -> OnlineKeys:
             opened.append((root, bins))
-            by_role = _online_public_keys(root, bins)
-            return OnlineKeys(
-                **{
-                    role: open_online_key(self.keys, role, key, self._secret, encrypted=encrypted)
-                    for role, key in by_role.items()
-                }
-            )
+            return OnlineKeys(**open_online_keys(self.keys, root, bins, self._secret, encrypted=encrypted))
 
         checks = FileChecks(BlobStore(self.data.blobs), InspectionLimits())
         inbox = Inbox(self.data.inbox)

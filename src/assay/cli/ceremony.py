@@ -11,7 +11,7 @@ from tuf.api.metadata import Root
 
 from assay import durable
 from assay.cli.output import json_option, print_result
-from assay.keys.ceremony import assembling, drafting, signing, steps
+from assay.keys.ceremony import assembling, collecting, drafting, signing, steps
 from assay.keys.ceremony.attestation import split_pem
 from assay.keys.ceremony.audit import audit as audit_stick
 from assay.keys.ceremony.bulletin import bulletin_of, render_announcement, render_bulletin
@@ -223,6 +223,16 @@ def sign(ctx: click.Context, stick: Path, home: Path, allow_network: str | None)
     opened = Stick.open(stick)
     written = signing.sign(opened, Home(home), _around(ctx), secrets, typed, allow_network)
     click.echo("\n".join(f"signed {name}" for name in written) or "you have signed everything already")
+
+
+@command.command()
+@stick_option
+@click.argument("copy", type=_FOLDER)
+@click.pass_context
+def collect(ctx: click.Context, stick: Path, copy: Path) -> None:
+    """Take home what was enrolled and signed on COPY, a copy of the stick that was in another room."""
+    branch = collecting.collect(Stick.open(stick), Stick.open(copy), _around(ctx))
+    click.echo(f"{len(branch.entries)} steps of the copy, after entry {branch.forked_after.number}")
 
 
 @command.command()

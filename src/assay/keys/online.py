@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from securesystemslib.signer import Key, Signer, SSlibKey
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root, Targets
 
+from assay.keys.ceremony.building import keys_named
 from assay.keys.custody import key_file_uri, open_signer
 from assay.keys.files import Scheme, create_key_file
 from assay.keys.local import KeyFolder
 from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import CallerError, KeyUnavailable
-from assay.trust.layout import OFFLINE_ROLES, ONLINE_ROLES, ROOT, TARGETS
+from assay.trust.layout import BIN_PREFIX, ONLINE_ROLES, ROOT, TARGETS
 
 
 def successor_path(folder: KeyFolder, role: str) -> Path:
@@ -59,6 +60,49 @@ def open_online_key(
     return open_signer(key_file_uri(successor, encrypted=encrypted), public_key, secrets)
 
 
+def open_online_keys(
+    folder: KeyFolder,
+    root: Root,
+    bins: Targets,
+    secrets: SecretsProvider,
+    *,
+    encrypted: bool = True,
+    uris: Mapping[str, str] | None = None,
+) -> dict[str, Signer]:
+    """The index's signer of each online role (``timestamp``, ``snapshot``, ``bin``), as the metadata names them.
+
+    With witnesses a role names several keys; the index's own is the one that opens here. Raises KeyUnavailable, also
+    when a key of an offline role would be used online.
+    """
+    found = {}
+    for role in ONLINE_ROLES:
+        named = keys_named(bins if role == BIN_PREFIX else root, role)
+        for key in named.values():
+            require_online_only(root, key)
+        found[role] = _first_that_opens(folder, role, list(named.values()), secrets, encrypted=encrypted, uris=uris)
+    return found
+
+
+def _first_that_opens(
+    folder: KeyFolder,
+    role: str,
+    named: list[Key],
+    secrets: SecretsProvider,
+    *,
+    encrypted: bool,
+    uris: Mapping[str, str] | None,
+) -> Signer:
+    if not named:
+        raise KeyUnavailable("the metadata names no key for this role", subject=role)
+    for key in named[:-1]:
+        try:
+            return open_online_key(folder, role, key, secrets, encrypted=encrypted, uris=uris)
+        except KeyUnavailable as error:
+            if error.rule != "key-mismatch":
+                raise
+    return open_online_key(folder, role, named[-1], secrets, encrypted=encrypted, uris=uris)
+
+
 def promote_successor(
     folder: KeyFolder, role: str, public_key: Key, secrets: SecretsProvider, *, encrypted: bool
 ) -> bool:
@@ -74,7 +118,7 @@ def promote_successor(
 def require_online_only(root: Root, public_key: Key) -> None:
     """Raise KeyUnavailable when an offline role's key would be used on the index's machine."""
     for role in (ROOT, TARGETS):
-        if role in OFFLINE_ROLES and public_key.keyid in root.roles[role].keyids:
+        if public_key.keyid in root.roles[role].keyids:
             raise KeyUnavailable(
                 "a key of an offline role may not be used online",
                 rule="offline-key-online",

@@ -14,12 +14,14 @@ from securesystemslib.signer import Key
 
 from assay.keys.ceremony.assembling import MERGED, Progress, progress
 from assay.keys.ceremony.building import current_keys
+from assay.keys.ceremony.collecting import read_branch
 from assay.keys.ceremony.enrolment import holder_of
 from assay.keys.ceremony.signing import Case, open_case
 from assay.keys.ceremony.stick import Stick
 from assay.keys.ceremony.surroundings import CLOCK_TOLERANCE
 from assay.keys.ceremony.transcript import FOLDER as TRANSCRIPT
 from assay.keys.ceremony.transcript import Entry, read_transcript, sealed_by
+from assay.model.digests import Sha256
 from assay.model.errors import VerificationFailed
 
 
@@ -27,13 +29,15 @@ from assay.model.errors import VerificationFailed
 class Audit:
     """A ceremony that holds together. Only ``audit`` makes one.
 
-    ``sealed_up_to``: name -> number of the last entry that their seal covers; ``open_points``: what an auditor should
-    ask about though nothing is wrong.
+    ``branches``: number of a ``collect`` entry -> the entries of the copy that it brought home. ``seals``: hash of an
+    entry -> who sealed it. ``sealed_up_to``: name -> number of the last entry that their seal covers; ``open_points``:
+    what an auditor should ask about though nothing is wrong.
     """
 
     case: Case
     entries: tuple[Entry, ...]
-    seals: Mapping[int, tuple[str, ...]]
+    branches: Mapping[int, tuple[Entry, ...]]
+    seals: Mapping[Sha256, tuple[str, ...]]
     progress: tuple[Progress, ...]
     sealed_up_to: Mapping[str, int]
     open_points: tuple[str, ...]
@@ -49,15 +53,17 @@ def audit(stick: Stick) -> Audit:
     entries = read_transcript(stick)
     case = open_case(stick)
     _require_accounted(stick, entries)
-    _require_times(case, entries)
     keys = _participants_keys(case)
-    seals = {entry.number: _names_of(sealed_by(entry, keys)) for entry in entries}
-    _require_sealed_steps(entries, seals)
-    _require_countersigned_chain(entries)
+    branches = _read_branches(stick, entries)
+    everything = (*entries, *(one for branch in branches.values() for one in branch))
+    _require_times(case, entries, everything)
+    seals = {entry.sha256: _names_of(sealed_by(entry, keys)) for entry in everything}
+    _require_sealed_steps(everything, seals)
+    _require_countersigned_chain(everything)
     state = progress(stick, case)
     covered = _sealed_up_to(entries, seals)
     points = _open_points(stick, case, entries, state, covered)
-    return Audit(case, entries, seals, state, covered, tuple(points))
+    return Audit(case, entries, branches, seals, state, covered, tuple(points))
 
 
 def _require_accounted(stick: Stick, entries: tuple[Entry, ...]) -> None:
@@ -83,15 +89,26 @@ def _require_accounted(stick: Stick, entries: tuple[Entry, ...]) -> None:
             )
 
 
-def _require_times(case: Case, entries: tuple[Entry, ...]) -> None:
+def _require_times(case: Case, entries: tuple[Entry, ...], everything: tuple[Entry, ...]) -> None:
     for before, entry in pairwise(entries):
         if entry.time < before.time - CLOCK_TOLERANCE:
             raise _refuse(entry, f"it happened at {entry.time}, before entry {before.number} at {before.time}")
-    for entry in entries:
+    for entry in everything:
         if entry.step == "sign" and not (
             case.plan.opens - CLOCK_TOLERANCE <= entry.time <= case.plan.closes + CLOCK_TOLERANCE
         ):
             raise _refuse(entry, f"signed at {entry.time}, outside of the plan's window")
+
+
+def _read_branches(stick: Stick, entries: tuple[Entry, ...]) -> dict[int, tuple[Entry, ...]]:
+    known: dict[Sha256, Entry] = {}
+    found = {}
+    for entry in entries:
+        if entry.step == "collect":
+            found[entry.number] = read_branch(stick, entry, known)
+            known |= {one.sha256: one for one in found[entry.number]}
+        known[entry.sha256] = entry
+    return found
 
 
 def _participants_keys(case: Case) -> tuple[Key, ...]:
@@ -105,28 +122,27 @@ def _names_of(keys: tuple[Key, ...]) -> tuple[str, ...]:
     return tuple(holder_of(key) or key.keyid for key in keys)
 
 
-def _require_sealed_steps(entries: tuple[Entry, ...], seals: Mapping[int, tuple[str, ...]]) -> None:
+def _require_sealed_steps(entries: tuple[Entry, ...], seals: Mapping[Sha256, tuple[str, ...]]) -> None:
     """Whoever enrolled or signed sealed the entry that says so."""
     for entry in entries:
         who = {"enroll": entry.facts.get("name"), "sign": entry.facts.get("holder")}.get(entry.step)
-        if entry.step in ("enroll", "sign", "countersign") and not seals[entry.number]:
+        if entry.step in ("enroll", "sign", "countersign") and not seals[entry.sha256]:
             raise _refuse(entry, "the key that took part did not seal it")
-        if who is not None and who not in seals[entry.number] and entry.facts.get("key") not in seals[entry.number]:
-            raise _refuse(entry, f"it speaks of {who}, and {', '.join(seals[entry.number])} sealed it")
+        if who is not None and who not in seals[entry.sha256] and entry.facts.get("key") not in seals[entry.sha256]:
+            raise _refuse(entry, f"it speaks of {who}, and {', '.join(seals[entry.sha256])} sealed it")
 
 
 def _require_countersigned_chain(entries: tuple[Entry, ...]) -> None:
     for entry in entries:
         if entry.step == "countersign":
-            before = entries[entry.number - 2]
-            expected = f"{before.number} ({before.sha256})"
+            expected = f"{entry.number - 1} ({entry.previous})"
             if entry.facts.get("up_to") != expected:
                 raise _refuse(entry, f"it countersigns {entry.facts.get('up_to')}, and {expected} stands before it")
 
 
-def _sealed_up_to(entries: tuple[Entry, ...], seals: Mapping[int, tuple[str, ...]]) -> dict[str, int]:
+def _sealed_up_to(entries: tuple[Entry, ...], seals: Mapping[Sha256, tuple[str, ...]]) -> dict[str, int]:
     """A seal covers its own entry and, through the chain, all before it."""
-    return {name: entry.number for entry in entries for name in seals[entry.number]}
+    return {name: entry.number for entry in entries for name in seals[entry.sha256]}
 
 
 def _open_points(

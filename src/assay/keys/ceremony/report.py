@@ -44,7 +44,7 @@ def render_text(audit: Audit, now: datetime) -> str:
         "",
         "What happened",
     ]
-    for entry in audit.entries:
+    for entry in _in_order(audit):
         parts.append(_entry_line(entry, audit))
         parts += [f"      {name}: {value}" for name, value in sorted(entry.facts.items())]
         parts += [f"      EXCEPTION: {line}" for line in entry.exceptions]
@@ -60,7 +60,7 @@ def render_html(audit: Audit, now: datetime) -> str:
     title = escape(f"Ceremony report: {plan.index}")
     changes = "".join(f"<li>{escape(line)}</li>" for line in describe_changes(audit.case, audit.entries[0].time))
     signatures = "".join(f"<li>{escape(describe_progress(one))}</li>" for one in audit.progress)
-    rows = "".join(_row(entry, audit) for entry in audit.entries)
+    rows = "".join(_row(entry, audit) for entry in _in_order(audit))
     points = "".join(f'<li class="open">{escape(point)}</li>' for point in audit.open_points)
     rehearsal = "<p><strong>A rehearsal: worth nothing.</strong></p>" if plan.rehearsal else ""
     return (
@@ -79,10 +79,15 @@ def render_html(audit: Audit, now: datetime) -> str:
     )
 
 
+def _in_order(audit: Audit) -> list[Entry]:
+    """The entries, each copy's before the one that brought them home."""
+    return [one for entry in audit.entries for one in (*audit.branches.get(entry.number, ()), entry)]
+
+
 def _row(entry: Entry, audit: Audit) -> str:
     facts = "<br>".join(f"{escape(name)}: {escape(value)}" for name, value in sorted(entry.facts.items()))
     exceptions = "".join(f'<div class="exception">exception: {escape(line)}</div>' for line in entry.exceptions)
-    seals = f"<div>sealed by {escape(', '.join(audit.seals[entry.number]))}</div>" if audit.seals[entry.number] else ""
+    seals = f"<div>sealed by {escape(', '.join(audit.seals[entry.sha256]))}</div>" if audit.seals[entry.sha256] else ""
     return (
         f"<tr><td>{entry.number}</td><td>{entry.time:%Y-%m-%d %H:%M:%S}</td><td>{escape(entry.step)}</td>"
         f"<td>{escape(entry.operator)}, {escape(entry.machine)}</td><td>{facts}{exceptions}{seals}</td></tr>"
@@ -90,7 +95,7 @@ def _row(entry: Entry, audit: Audit) -> str:
 
 
 def _entry_line(entry: Entry, audit: Audit) -> str:
-    seals = audit.seals[entry.number]
+    seals = audit.seals[entry.sha256]
     sealed = f", sealed by {', '.join(seals)}" if seals else ""
     return (
         f"{entry.number:>4}  {entry.time:%Y-%m-%d %H:%M:%S}  {entry.step} ({entry.operator} on {entry.machine}{sealed})"

@@ -74,16 +74,21 @@ def record(
     }
     seals = [sign_bytes(seal, DOMAIN + canonical.encode(body))] if seal else []
     data = _render({"body": body, "seals": [one.to_dict() for one in seals]})
-    name = f"{FOLDER}{len(before) + 1:04d}-{step.name}.json"
-    stick.write({**outputs, name: data})
-    return _parse_entry(name, data)
+    entry = parse_entry(step.name, data)
+    stick.write({**outputs, entry_name(entry): data})
+    return entry
+
+
+def entry_name(entry: Entry) -> str:
+    """Where an entry lies on the stick."""
+    return f"{FOLDER}{entry.number:04d}-{entry.step}.json"
 
 
 def read_transcript(stick: Stick) -> tuple[Entry, ...]:
     """The entries in order. Raises VerificationFailed naming the entry where the chain breaks."""
     entries: list[Entry] = []
     for name in stick.names(FOLDER):
-        entry = _parse_entry(name, stick.read(name))
+        entry = parse_entry(name, stick.read(name))
         expected = entries[-1].sha256 if entries else None
         if entry.number != len(entries) + 1 or entry.previous != expected:
             raise VerificationFailed(
@@ -122,7 +127,8 @@ def _render(document: dict[str, Any]) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
-def _parse_entry(name: str, data: bytes) -> Entry:
+def parse_entry(name: str, data: bytes) -> Entry:
+    """Read one entry. Raises VerificationFailed, naming ``name``, unless it is as it was written."""
     try:
         document = orjson.loads(data)
         body, seals = document["body"], document["seals"]
