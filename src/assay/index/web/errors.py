@@ -116,10 +116,9 @@ async def _respond(
 
 
 def _problem(status: int, error: AssayError) -> dict[str, Any]:
-    """RFC 9457; the members beyond ``type``, ``title``, ``status`` and ``detail`` are extensions."""
+    """RFC 9457, without ``title``, which uv would print before the same words in ``detail``; the rest is our own."""
     members: dict[str, str | int | None] = {
         "type": f"urn:assay:refusal:{error.rule}",
-        "title": error.what,
         "status": status,
         "detail": ". ".join(filter(None, (str(error), error.next_step))),
         "rule": error.rule,
