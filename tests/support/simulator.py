@@ -159,6 +159,11 @@ class StockClient:
         return found.hashes["sha256"] if found else None
 
 
+def both(index: Simulator, folder: Path) -> list[AssayClient | StockClient]:
+    """A new client of either kind."""
+    return [AssayClient(index.root_bytes()), StockClient(index.root_bytes(), folder / "new-stock-client")]
+
+
 def verdict(client: AssayClient | StockClient, index: Simulator, path: str, now: datetime | None = None) -> str:
     """``client``'s answer in a word: a hash, ``none``, or ``refused``."""
     from tuf.api.exceptions import DownloadError, RepositoryError

@@ -12,7 +12,7 @@ from assay.model.digests import sha256_of
 from assay.model.errors import CallerError
 from assay.trust.layout import TARGETS, Lifetimes, TargetPath
 from assay.trust.seal import SealedFile, hash_prefixes, plan_seal, seals_of, seals_to_merge, with_seal
-from support.simulator import NOW, AssayClient, Simulator, StockClient, target, verdict
+from support.simulator import NOW, AssayClient, Simulator, StockClient, both, target, verdict
 
 SEALED = "packages/demo/1.0/demo-1.0-py3-none-any.whl"
 LATER = "packages/demo/2.0/demo-2.0-py3-none-any.whl"
@@ -39,7 +39,7 @@ def test_a_sealed_file_is_found_and_an_unsealed_one_is_not_hidden(count: int, tm
     index.publish(target(LATER, b"later"))
     others = [sealed(f"packages/p{n}/1/p{n}-1.tar.gz", b"x") for n in range(count - 1)]
     seal(index, 1, [sealed(SEALED, b"good"), *others])
-    for client in (AssayClient(index.root_bytes()), StockClient(index.root_bytes(), tmp_path / "stock")):
+    for client in both(index, tmp_path):
         assert verdict(client, index, SEALED) == sha256_of(b"good")
         assert verdict(client, index, LATER) == sha256_of(b"later")
         assert verdict(client, index, "packages/absent/1/absent-1.tar.gz") == "none"
@@ -50,7 +50,7 @@ def test_A13_all_online_keys_stolen_nothing_sealed_can_be_rewritten(tmp_path: Pa
     index.publish(target(SEALED, b"good"))
     seal(index, 1, [sealed(SEALED, b"good")])
     root = index.root_bytes()
-    old = [AssayClient(root), StockClient(root, tmp_path / "returning")]
+    old: list[AssayClient | StockClient] = [AssayClient(root), StockClient(root, tmp_path / "returning")]
     for client in old:
         verdict(client, index, SEALED)
     evil = Simulator.publish
@@ -60,7 +60,7 @@ def test_A13_all_online_keys_stolen_nothing_sealed_can_be_rewritten(tmp_path: Pa
         assert isinstance(role, Targets)
         role.targets.pop(SEALED, None)
     evil(index, target(SEALED, b"evil"))
-    for client in (*old, AssayClient(root), StockClient(root, tmp_path / "new")):
+    for client in [*old, *both(index, tmp_path)]:
         assert verdict(client, index, SEALED) == sha256_of(b"good")
 
 
@@ -84,7 +84,7 @@ def test_seals_are_merged_oldest_first_and_stay_searchable(tmp_path: Path) -> No
         top = index.roles[TARGETS]
         assert isinstance(top, Targets)
         assert len(seals_of(top)) <= 6
-    for client in (AssayClient(index.root_bytes()), StockClient(index.root_bytes(), tmp_path / "stock")):
+    for client in both(index, tmp_path):
         for path, content in contents.items():
             assert verdict(client, index, path) == sha256_of(content)
 

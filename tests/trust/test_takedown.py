@@ -15,7 +15,10 @@ GOOD = "packages/demo/6.7/demo-6.7-py3-none-any.whl"
 def test_a_takedown_is_honoured_by_stock_clients_and_reverses_nothing_else(tmp_path: Path) -> None:
     index = Simulator()
     index.publish(target(MALWARE, b"bad"), target(GOOD, b"good"))
-    clients = [AssayClient(index.root_bytes()), StockClient(index.root_bytes(), tmp_path / "returning")]
+    clients: list[AssayClient | StockClient] = [
+        AssayClient(index.root_bytes()),
+        StockClient(index.root_bytes(), tmp_path / "returning"),
+    ]
     for client in clients:
         assert verdict(client, index, MALWARE) == target(MALWARE, b"bad").sha256
     top = index.roles[TARGETS]

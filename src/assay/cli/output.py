@@ -8,37 +8,8 @@ from typing import Any
 
 import click
 
-from assay.model.errors import (
-    AssayError,
-    CallerError,
-    NotFresh,
-    NotTrusted,
-    Reading,
-    RefusedByPolicy,
-    Unreachable,
-    UpstreamError,
-    VerificationFailed,
-)
-
-EXIT_CODES: tuple[tuple[type[AssayError], int], ...] = (
-    (VerificationFailed, 10),
-    (UpstreamError, 10),
-    (NotFresh, 11),
-    (RefusedByPolicy, 12),
-    (Unreachable, 13),
-    (NotTrusted, 14),
-    (CallerError, 2),
-)
-_READINGS = {
-    Reading.ATTACK: "this looks like an attack, or damage on the way",
-    Reading.MISCONFIGURATION: "this looks like a misconfiguration",
-    Reading.EITHER: "this may be an attack or a misconfiguration",
-}
-
-
-def exit_code(error: AssayError) -> int:
-    """The program's exit code for ``error`` (1 for the operator's own trouble)."""
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+from assay.model.errors import AssayError
+from assay.model.outcomes import READINGS, exit_code_of
 
 
 def describe(error: AssayError) -> str:
@@ -48,7 +19,7 @@ def describe(error: AssayError) -> str:
         ("expected", error.expected),
         ("found", error.found),
         ("rule", error.rule),
-        ("reading", _READINGS[error.reading]),
+        ("reading", READINGS[error.reading]),
         ("next", error.next_step),
     ):
         if value is not None:
@@ -59,7 +30,7 @@ def describe(error: AssayError) -> str:
 def report_error(error: AssayError) -> int:
     """Print ``error`` on standard error; returns the exit code."""
     click.echo(describe(error), err=True, color=colours(sys.stderr))
-    return exit_code(error)
+    return exit_code_of(error)
 
 
 def colours(stream: Any) -> bool | None:

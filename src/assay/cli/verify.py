@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from assay.cli.output import colours, describe, exit_code, json_option, print_result
+from assay.cli.output import colours, describe, json_option, print_result
 from assay.client.registry import Registry, opened
 from assay.client.verify import Verdict, verify_file
+from assay.model.outcomes import exit_code_of
 
 
 @click.command()
@@ -33,7 +34,7 @@ def command(files: tuple[Path, ...], url: str | None, as_json: bool) -> None:
     errors = [verdict.error for verdict in verdicts if verdict.error is not None]
     for error in errors:
         click.echo(describe(error), err=True, color=colours(sys.stderr))
-    sys.exit(max((exit_code(error) for error in errors), default=0))
+    sys.exit(max((exit_code_of(error) for error in errors), default=0))
 
 
 async def _verify(files: tuple[Path, ...], url: str | None) -> list[Verdict]:

@@ -8,31 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from assay.model.errors import (
-    AssayError,
-    CallerError,
-    NotFresh,
-    NotTrusted,
-    Reading,
-    RefusedByPolicy,
-    RepositoryError,
-    Unreachable,
-    UpstreamChanged,
-    UpstreamError,
+from assay.model.errors import AssayError
+from assay.model.outcomes import (
+    EXIT_FINE,
+    EXIT_FRESHNESS,
+    EXIT_NOT_TRUSTED,
+    EXIT_OPERATOR,
+    EXIT_POLICY,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    EXIT_VERIFICATION,
+    READINGS,
+    exit_code_of,
 )
 
 MAX_REFUSALS: Final = 200
 
-EXIT_FINE: Final = 0
-EXIT_OPERATOR: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_VERIFICATION: Final = 10
-EXIT_FRESHNESS: Final = 11
-EXIT_POLICY: Final = 12
-EXIT_UNREACHABLE: Final = 13
-EXIT_NOT_TRUSTED: Final = 14
-
-_GRAVEST_FIRST: Final = (
+GRAVEST_FIRST: Final = (
     EXIT_VERIFICATION,
     EXIT_FRESHNESS,
     EXIT_NOT_TRUSTED,
@@ -42,21 +34,6 @@ _GRAVEST_FIRST: Final = (
     EXIT_USAGE,
 )
 _FINAL: Final = (EXIT_VERIFICATION, EXIT_FRESHNESS, EXIT_NOT_TRUSTED, EXIT_POLICY)
-_EXIT_CODES: Final[tuple[tuple[type[AssayError], int], ...]] = (
-    (NotFresh, EXIT_FRESHNESS),
-    (RefusedByPolicy, EXIT_POLICY),
-    (NotTrusted, EXIT_NOT_TRUSTED),
-    (RepositoryError, EXIT_VERIFICATION),
-    (UpstreamChanged, EXIT_VERIFICATION),
-    (UpstreamError, EXIT_UNREACHABLE),
-    (Unreachable, EXIT_UNREACHABLE),
-    (CallerError, EXIT_USAGE),
-)
-_READINGS: Final = {
-    Reading.ATTACK: "This looks like an attack, or like a broken mirror: nothing of it was used.",
-    Reading.MISCONFIGURATION: "This looks like a matter of configuration, not like an attack.",
-    Reading.EITHER: "This may be an attack or a misconfiguration; take it seriously until you know.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +100,10 @@ class Refusals:
         return (*self._entries.values(), *beyond)
 
 
-def exit_code_of(error: AssayError) -> int:
-    """The exit code of a command that ends with ``error``."""
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_OPERATOR)
-
-
 def exit_code_of_run(refusals: Iterable[Refusal], child_code: int) -> int:
     """The gravest refusal's exit code, even if the child ended well; without one that matters, the child's own."""
     codes = {refusal.exit_code for refusal in refusals if not refusal.is_harmless(child_code)}
-    return next((code for code in _GRAVEST_FIRST if code in codes), child_code)
+    return next((code for code in GRAVEST_FIRST if code in codes), child_code)
 
 
 def reason_line(error: AssayError, max_chars: int = 300) -> str:
@@ -179,11 +151,11 @@ def _render_one(refusal: Refusal) -> str:
     if error.found is not None:
         lines.append(f"    found       {error.found}")
     lines.append(f"    rule        {error.rule}")
-    lines.append(f"    reading     {_READINGS[error.reading]}")
+    lines.append(f"    reading     {READINGS[error.reading]}")
     if error.next_step is not None:
         lines.append(f"    next step   {error.next_step}")
     return "\n".join(lines)
 
 
 def _rank(refusal: Refusal) -> tuple[int, bool]:
-    return _GRAVEST_FIRST.index(refusal.exit_code), not refusal.package
+    return GRAVEST_FIRST.index(refusal.exit_code), not refusal.package
