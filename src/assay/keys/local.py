@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from securesystemslib.signer import Key
+from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Root, Targets
 
 from assay.keys.files import Scheme, create_key_file, load_key_file
@@ -26,6 +26,7 @@ from assay.trust.layout import (
     TIMESTAMP,
     Lifetimes,
 )
+from assay.trust.log.identity import LOG, identity_of_key, name_log
 from assay.trust.plan import plan_bins, plan_root, plan_targets
 
 
@@ -43,18 +44,21 @@ class KeyFolder:
 def hold_local_ceremony(
     keys: KeyFolder, passphrase: bytes | None, now: datetime, bit_length: int, lifetimes: Lifetimes
 ) -> Mapping[str, bytes]:
-    """Make one Ed25519 key for each role and sign version 1 of the offline roles.
+    """Make one Ed25519 key for each role and for the log, and sign version 1 of the offline roles.
 
     Returns role -> signed file for ``root``, ``targets`` and ``bins``. ``passphrase`` None leaves the key files
     unencrypted (``--insecure-dev-keys``). 2**``bit_length`` is the number of bins.
     """
-    public: dict[str, Key] = {
-        role: create_key_file(keys.path(role), Scheme.ED25519, passphrase) for role in (*OFFLINE_ROLES, *ONLINE_ROLES)
+    public: dict[str, SSlibKey] = {
+        role: create_key_file(keys.path(role), Scheme.ED25519, passphrase)
+        for role in (*OFFLINE_ROLES, *ONLINE_ROLES, LOG)
     }
     top_level = {role: [public[role]] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
+    targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets)
+    name_log(targets, identity_of_key(bytes.fromhex(public[LOG].keyval["public"])))
     signed: dict[str, Root | Targets] = {
         ROOT: plan_root(top_level, {}, 1, now + lifetimes.root),
-        TARGETS: plan_targets([public[BINS]], 1, 1, now + lifetimes.targets),
+        TARGETS: targets,
         BINS: plan_bins([public[BIN_PREFIX]], 1, bit_length, 1, now + lifetimes.bins),
     }
     return {role: sign_envelope(body, [load_key_file(keys.path(role), passphrase)]) for role, body in signed.items()}

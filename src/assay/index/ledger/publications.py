@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from assay.index.ledger.schema import files, head, outbox, publications
+from assay.index.ledger.schema import events, files, head, outbox, publications
 from assay.index.proposals import Proposal, ProposedFile, PublishFiles, decode_proposal, encode_proposal
 from assay.model.digests import Sha256
 from assay.model.errors import AlreadyExists, Fenced, SignerRefused
@@ -20,6 +20,7 @@ from assay.model.names import ProjectName
 from assay.trust.layout import file_target
 
 MAX_BATCH = 500
+MAX_EVENTS = 2_000
 MAX_VARIABLES = 500
 
 
@@ -48,10 +49,23 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerEvent:
+    """An event as the ledger has it; ``time`` in UTC, ``facts`` whatever JSON is there."""
+
+    id: int
+    time: datetime
+    kind: str
+    actor: str
+    project: str | None
+    facts: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A publication that was promised: its ``number``, its ``time``, what it publishes.
 
-    ``renewals``: the bins it signs again; ``offline``: role -> version that it takes from the inbox.
+    ``renewals``: the bins it signs again; ``offline``: role -> version that it takes from the inbox; ``events``: what
+    happened since the last one, for the log.
     """
 
     number: int
@@ -59,6 +73,7 @@ class Intent:
     renewals: Sequence[str]
     offline: Mapping[str, int]
     rows: Sequence[OutboxRow]
+    events: Sequence[LedgerEvent] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +185,25 @@ def open_intent(connection: Connection) -> Intent | None:
     row = connection.execute(select(publications).where(publications.c.done.is_(False))).mappings().first()
     if row is None:
         return None
-    rows = _rows_of(connection, row["number"])
-    return Intent(row["number"], row["time"], row["renewals"], row["offline"], rows)
+    number = row["number"]
+    happened = _events_of(connection, number)
+    return Intent(number, row["time"], row["renewals"], row["offline"], _rows_of(connection, number), happened)
 
 
 def has_pending(connection: Connection) -> bool:
-    """Whether anything waits in the outbox."""
-    return bool(connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == "pending")))
+    """Whether anything waits in the outbox, or an event waits to be logged."""
+    proposed = select(func.count()).select_from(outbox).where(outbox.c.state == "pending")
+    happened = select(events.c.id).where(events.c.publication.is_(None)).limit(1)
+    return bool(connection.scalar(proposed)) or connection.scalar(happened) is not None
 
 
 def commit_intent(
     connection: Connection, epoch: int, now: datetime, renewals: Sequence[str], offline: Mapping[str, int]
 ) -> Intent:
-    """Promise the next publication: what is pending (``MAX_BATCH`` proposals at most), ``renewals``, ``offline``."""
+    """Promise the next publication: what is pending (``MAX_BATCH`` proposals at most), ``renewals``, ``offline``.
+
+    Events that no publication logs yet become its own, ``MAX_EVENTS`` at most.
+    """
     current = read_head(connection)
     _require_epoch(current, epoch)
     number = current.publication + 1
@@ -191,7 +212,16 @@ def commit_intent(
     connection.execute(update(outbox).where(outbox.c.seq.in_(seqs)).values(publication=number))
     values = {"number": number, "time": now, "epoch": epoch, "renewals": list(renewals), "offline": dict(offline)}
     connection.execute(insert(publications).values(**values, done=False))
-    return Intent(number, now, renewals, offline, _rows_of(connection, number))
+    new = select(events.c.id).where(events.c.publication.is_(None)).order_by(events.c.id).limit(MAX_EVENTS)
+    connection.execute(update(events).where(events.c.id.in_(new.scalar_subquery())).values(publication=number))
+    return Intent(number, now, renewals, offline, _rows_of(connection, number), _events_of(connection, number))
+
+
+def _events_of(connection: Connection, number: int) -> list[LedgerEvent]:
+    """The events that a publication logs, in order."""
+    columns = [events.c[name] for name in LedgerEvent.__dataclass_fields__]
+    mine = select(*columns).where(events.c.publication == number).order_by(events.c.id)
+    return [LedgerEvent(*row) for row in connection.execute(mine)]
 
 
 def _rows_of(connection: Connection, number: int) -> list[OutboxRow]:

@@ -119,8 +119,9 @@ events = Table(
     Column("actor", String(64), nullable=False),
     Column("project", String(100), index=True),
     Column("facts", JSON, nullable=False),
+    Column("publication", Integer, index=True),
 )
-"""Append-only: every mutation writes its event in the same transaction."""
+"""Append-only: every mutation writes its event in the same transaction. ``publication``: the one that logs it."""
 
 outbox = Table(
     "outbox",

@@ -11,10 +11,11 @@ from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
 from assay.index.config import DataFolder, load_config
 from assay.index.ledger import Ledger
+from assay.index.log import LogWriter
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
-from assay.index.signer.online import open_online_keys
+from assay.index.signer.online import open_log_key, open_online_keys
 from assay.index.signer.process import Announcer, run_signer
 from assay.index.signer.publish import Publisher
 from assay.model.errors import AssayError
@@ -38,6 +39,7 @@ def main() -> int:
             FileChecks(BlobStore(data.blobs), InspectionLimits()),
             lambda root, bins: open_online_keys(data.keys, root, bins, passphrase),
             Lifetimes(timestamp=config.timestamp_lifetime, snapshot=config.timestamp_lifetime),
+            LogWriter(published, lambda identity: open_log_key(data.keys, identity, passphrase)),
         )
         announcer = Announcer(data.socket)
         run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set)

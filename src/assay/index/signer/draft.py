@@ -10,6 +10,7 @@ from tuf.api.metadata import SuccinctRoles, Targets
 
 from assay.formats.pages import render_page_json
 from assay.index.ledger.publications import Intent
+from assay.index.log import LogDraft
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied
 from assay.index.signer.online import OnlineKeys
@@ -30,6 +31,7 @@ from assay.trust.layout import (
     metadata_path,
     page_target,
 )
+from assay.trust.log.identity import state_head
 from assay.trust.offline import OfflineRoles
 from assay.trust.plan import (
     Changes,
@@ -54,6 +56,7 @@ class Draft:
     pages: Mapping[str, str]
     bins: Mapping[str, Targets]
     changes: Changes
+    log: LogDraft | None
 
 
 def draft_publication(
@@ -63,10 +66,12 @@ def draft_publication(
     offline: OfflineRoles,
     keys: OnlineKeys,
     lifetimes: Lifetimes,
+    log: LogDraft | None,
 ) -> Draft:
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
     pages = {project: render_page_json(page) for project, page in applied.pages.items()}
-    changes = Changes((*applied.targets, *_page_targets(pages)), _sealed_now(state, offline))
+    published = log.numbered(applied.targets) if log is not None else applied.targets
+    changes = Changes((*published, *_page_targets(pages)), _sealed_now(state, offline))
     succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
     touched = group_by_bin(changes, succinct)
     renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
@@ -81,6 +86,9 @@ def draft_publication(
     snapshot_file = sign_envelope(snapshot, [keys.snapshot])
     files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
     timestamp = plan_timestamp(state.timestamp, snapshot_file, snapshot.version, intent.time, lifetimes)
+    if log is not None:
+        state_head(timestamp, log.head)
+        files |= log.files
     files |= {hashed_path(page_target(project), sha256_of(data)): data for project, data in pages.items()}
     return Draft(
         files=files,
@@ -89,6 +97,7 @@ def draft_publication(
         pages={str(project): sha256_of(data) for project, data in pages.items()},
         bins=bins,
         changes=changes,
+        log=log,
     )
 
 

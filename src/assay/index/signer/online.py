@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
-from securesystemslib.signer import Key, Signer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from securesystemslib.signer import Key, Signer, SSlibKey
 from tuf.api.metadata import Root, Targets
 
 from assay.keys.custody import key_file_uri, open_signer
 from assay.keys.local import KeyFolder
+from assay.keys.online import open_online_key
 from assay.model.errors import KeyUnavailable
 from assay.trust.layout import BIN_PREFIX, SNAPSHOT, TIMESTAMP
+from assay.trust.log.checkpoint import LogIdentity
+from assay.trust.log.identity import LOG
+from assay.trust.log.note import Sign
 from assay.trust.plan import succinct_roles
 
 
@@ -43,3 +48,14 @@ def open_online_keys(folder: KeyFolder, root: Root, bins: Targets, passphrase: s
         snapshot=opened(SNAPSHOT, root.keys, root.roles[SNAPSHOT].keyids),
         bin=opened(BIN_PREFIX, delegations.keys if delegations else {}, succinct_roles(bins).keyids),
     )
+
+
+def open_log_key(folder: KeyFolder, identity: LogIdentity, passphrase: str | None) -> Sign:
+    """The signing function of the log's key, as ``identity`` names it. Raises KeyUnavailable."""
+    public = SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(identity.key.public))
+
+    def secret(_name: str, /) -> str:
+        return passphrase or ""
+
+    signer = open_online_key(folder, LOG, public, secret, encrypted=passphrase is not None)
+    return lambda message: bytes.fromhex(signer.sign(message).signature)

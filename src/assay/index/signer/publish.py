@@ -12,6 +12,7 @@ from tuf.api.metadata import Root, Targets
 from assay.index.ledger import Ledger
 from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
+from assay.index.log import LogWriter, log_after, no_log_key
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
@@ -22,7 +23,7 @@ from assay.index.signer.state import PublishedState
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, Lifetimes, hashed_path, metadata_path, page_target
+from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, hashed_path, metadata_path, page_target
 from assay.trust.offline import OfflineRoles, verify_offline_roles
 from assay.trust.plan import renew_at
 
@@ -32,7 +33,8 @@ KeyOpener = Callable[[Root, Targets], OnlineKeys]
 class Publisher:
     """Turns committed intents into publications. One instance per signer process; fenced by its epoch.
 
-    ``open_keys`` gives the signers of the online roles as a root and a bins role name them.
+    ``open_keys`` gives the signers of the online roles as a root and a bins role name them. ``log`` None: for an index
+    whose ``targets`` names no log; where it names one, nothing is signed without it.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Publisher:
         checks: FileChecks,
         open_keys: KeyOpener,
         lifetimes: Lifetimes,
+        log: LogWriter | None = None,
     ) -> None:
         self._ledger = ledger
         self._published = published
         self._inbox = inbox
         self._checks = checks
         self._open_keys = open_keys
+        self._log = log or LogWriter(published, no_log_key)
         self._lifetimes = lifetimes
         with ledger.write() as connection:
             self._epoch = ledger_rows.take_epoch(connection)
@@ -58,6 +62,7 @@ class Publisher:
         self._apply(head)
         self._state = PublishedState.read(published, at)
         self._keys = open_keys(self._state.trusted.root, self._state.bins())
+        self._log.resume(self._state.timestamp)
         self._bin_expiry = self._read_bin_expiry()
 
     @property
@@ -146,6 +151,8 @@ class Publisher:
                 connection, intent, self._epoch, timestamp=draft.timestamp, root=draft.root, pages=draft.pages
             )
         self._apply(head)
+        if draft.log is not None:
+            self._log.grown(draft.log)
         self._inbox.clear(intent.offline)
         self._number = head.publication
         self._state = PublishedState(self._published, draft.root or self._state.root, trusted)
@@ -160,7 +167,10 @@ class Publisher:
         return verify_offline_roles(files, state.root, state.targets(), state.bins(), state.snapshot, now)
 
     def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles) -> Draft:
-        return draft_publication(self._state, intent, applied, offline, self._keys_for(offline), self._lifetimes)
+        identity = log_after(self._state.targets(), offline.signed.get(TARGETS))
+        log = self._log.draft(identity, intent, applied.refused, offline) if identity is not None else None
+        keys = self._keys_for(offline)
+        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, log)
 
     def _keys_for(self, offline: OfflineRoles) -> OnlineKeys:
         """The keys that the roles name after ``offline`` is published."""
@@ -177,7 +187,7 @@ class Publisher:
                 ledger_rows.refuse(connection, seq, str(error))
 
     def _apply(self, head: Head) -> None:
-        """Show what ``head`` brings: root, ``timestamp.json``, then the page pointers. Again changes nothing.
+        """Show what ``head`` brings: root, checkpoint, ``timestamp.json``, then the page pointers. Idempotent.
 
         The pointers come last so that no page is shown which the served timestamp does not vouch for yet.
         """
@@ -186,6 +196,7 @@ class Publisher:
         if head.root is not None:
             version = parse_envelope(head.root, Root, ROOT).signed.version
             self._published.write({metadata_path(ROOT, version): head.root})
+        self._log.show(head.publication, head.timestamp)
         self._published.write({TIMESTAMP_NAME: head.timestamp})
         for project, sha256 in head.pages.items():
             path = page_target(ProjectName(project))

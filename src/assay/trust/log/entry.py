@@ -5,6 +5,7 @@ null and integers of 53 bits. Invariant: decoding and encoding an entry gives th
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,13 +19,26 @@ from assay.trust.log.tiles import MAX_ENTRY_BYTES
 
 VERSION = 1
 MAX_FACTS_BYTES = 60_000
+MAX_CUSTOM_BYTES = 40_000
+MAX_PAGE_BYTES = 15_000
+"""The share of a published file's ``custom``, and of what its page says, in the facts of its entry."""
+
 MAX_DEPTH = 8
 
 FILE_PUBLISHED = "file-published"
 FILE_REMOVED = "file-removed"
 FILE_YANKED = "file-yanked"
 FILE_UNYANKED = "file-unyanked"
+ROLE_PUBLISHED = "role-published"
 EVENT_UNREADABLE = "event-unreadable"
+SIGNER_KINDS = frozenset({FILE_PUBLISHED, FILE_REMOVED, FILE_YANKED, FILE_UNYANKED, ROLE_PUBLISHED, EVENT_UNREADABLE})
+"""What the signer logs of its own signing; every other kind is the ledger's word."""
+
+SIGNER = "signer"
+"""The actor of what nobody else is named for."""
+
+UNFIT = "unfit_sha256"
+"""The key that stands alone in the place of facts that no entry can hold."""
 
 _KIND = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -83,15 +97,18 @@ def decode_entry(data: bytes) -> LogEntry:
     raise _malformed(repr(data[:80]))
 
 
-def fitted_facts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``facts`` where an entry can hold them, else the SHA-256 of what they look like: an event is never left out."""
+def fitted_facts(facts: Mapping[str, Any], max_bytes: int = MAX_FACTS_BYTES) -> Mapping[str, Any]:
+    """``facts`` where an entry can hold them, else the SHA-256 of their JSON: an event is never left out.
+
+    Equal facts are fitted alike, whatever the order of their keys.
+    """
     try:
         size = len(_canonical(dict(facts)))
     except ValueError:
-        size = MAX_FACTS_BYTES + 1
-    if size <= MAX_FACTS_BYTES:
+        size = max_bytes + 1
+    if size <= max_bytes:
         return facts
-    return {"unfit_sha256": hashlib.sha256(repr(sorted(facts.items())).encode("utf-8", "replace")).hexdigest()}
+    return {UNFIT: hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
 
 
 def _canonical(document: dict[str, Any]) -> bytes:
