@@ -12,6 +12,7 @@ from assay.index.web.cache import PublishedCache
 from assay.index.web.errors import respond_error, respond_failure, respond_wrong_method
 from assay.index.web.files import PackageFiles
 from assay.index.web.front import answer_front, answer_health
+from assay.index.web.log import LogFiles
 from assay.index.web.metadata import TufMetadata
 from assay.index.web.pages import ProjectPages, parse_segment
 from assay.index.web.project_json import ProjectJson
@@ -49,6 +50,7 @@ class IndexApplication:
             "simple": self._answer_simple,
             "packages": self._files.answer,
             "tuf": self._answer_tuf,
+            "log": LogFiles(services.published, cache).answer,
             "pypi": self._json.answer,
             "+simple": self._answer_hatch,
         }
