@@ -1,0 +1,116 @@
+"""The servers that are measured side by side, each on a loopback port of its own, each ended with its block."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIMEOUT_S = 60.0
+_PRIVATE = ("PIP_", "PYTHON", "UV_", "XDG_")
+
+
+@dataclass(frozen=True)
+class Assay:
+    """A running index."""
+
+    url: str
+    token: str
+    fingerprint: str
+    data: Path
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """An environment without this machine's pip settings, and with user folders of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return kept | {
+        "PATH": path,
+        "PIP_CONFIG_FILE": os.devnull,
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "NO_COLOR": "1",
+    }
+
+
+@contextmanager
+def assay(folder: Path, upstream: str) -> Iterator[Assay]:
+    """An Assay index with unencrypted keys."""
+    data = folder / "index"
+    command = [sys.executable, "-m", "assay", "serve", "--data", str(data), "--port", "0", "--json"]
+    command += ["--insecure-dev-keys", "--upstream", upstream]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment(folder)
+    )
+    try:
+        document = json.loads(process.stdout.readline() if process.stdout else b"{}")
+        yield Assay(document["url"], document.get("admin_token", ""), document["fingerprint"], data)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def nginx(folder: Path, root: Path) -> Iterator[str]:
+    """nginx, one worker, serving the files below ``root``; the address."""
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log /dev/null; user root;\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off; sendfile on;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {root}; index index.html; }} }}\n"
+    )
+    with _running([shutil.which("nginx") or "nginx", "-c", str(config)], f"http://127.0.0.1:{port}/"):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def pypiserver(folder: Path) -> Iterator[str]:
+    """pypiserver over the distributions in ``folder``; the address."""
+    port = free_port()
+    command = [sys.executable, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), str(folder)]
+    with _running(command, f"http://127.0.0.1:{port}/"):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def _running(command: list[str], url: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+    try:
+        wait_for(url)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(url: str) -> None:
+    """Return once something answers at ``url``."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"nothing answers at {url}")
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
