@@ -12,11 +12,12 @@ from assay.index.blobs import BlobStore
 from assay.index.config import DataFolder
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import propose
+from assay.index.log import LogWriter
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
-from assay.index.signer.online import OnlineKeys
+from assay.index.signer.online import OnlineKeys, open_log_key
 from assay.index.signer.publish import Publisher
 from assay.keys.ceremony.assembling import VerifiedBundle
 from assay.keys.ceremony.publishing import publish_offline
@@ -109,7 +110,9 @@ class LiveIndex:
 
         checks = FileChecks(BlobStore(self.data.blobs), InspectionLimits())
         inbox = Inbox(self.data.inbox)
-        signer = Publisher(ledger, PublishedStore(self.data.published), inbox, checks, open_keys, Lifetimes())
+        passphrase = self.passphrase
+        log = LogWriter(PublishedStore(self.data.published), lambda named: open_log_key(self.keys, named, passphrase))
+        signer = Publisher(ledger, PublishedStore(self.data.published), inbox, checks, open_keys, Lifetimes(), log)
         while signer.run_once(self.room.now):
             pass
         ledger.close()

@@ -24,6 +24,7 @@ from assay.model.errors import KeyUnavailable
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ROOM = ("ana", "ben", "chi", "dov", "eli")
 ONLINE = ("timestamp-1", "snapshot-1", "bin-1")
+LOG_KEY = "log-1"
 LABELS = {"ana": "Ana Lima", "ben": "Ben Okoro", "chi": "Chi Tran", "dov": "Dov Katz", "eli": "Eli Berg"}
 
 
@@ -40,7 +41,7 @@ class PlanText:
     threshold: int = 3
     online: tuple[str, str, str] = ONLINE
     sign: tuple[str, ...] = ("root", "targets", "bins")
-    enrol: tuple[str, ...] = (*ROOM, *ONLINE, "wim")
+    enrol: tuple[str, ...] = (*ROOM, *ONLINE, LOG_KEY, "wim")
     observers: tuple[str, ...] = ("wim",)
     opens: datetime = START
     window: timedelta = timedelta(days=14)
@@ -49,6 +50,7 @@ class PlanText:
     replaces: str | None = None
     rehearsal: bool = False
     extra: str = ""
+    log: str | None = LOG_KEY
 
     def render(self) -> bytes:
         quoted = {name: ", ".join(f'"{one}"' for one in getattr(self, name)) for name in ("holders", "sign", "enrol")}
@@ -74,6 +76,8 @@ class PlanText:
             lines += ["[replaces]", f'reason = "{self.replaces}"']
         lines += [f'[holders.{name}]\nname = "{LABELS.get(name, name)}"' for name in self.holders]
         lines += [f'[online.{name}]\nname = "key {name} of the index"' for name in self.online]
+        if self.log:
+            lines += [f'[online.{self.log}]\nname = "key of the log"', f'[log]\nholder = "{self.log}"']
         lines += [f'[observers.{name}]\nname = "{name}"' for name in self.observers]
         for role, expires in (("root", year), ("targets", quarter), ("bins", quarter)):
             lines += [f"[roles.{role}]", f"holders = [{quoted['holders']}]", f"threshold = {self.threshold}"]

@@ -8,7 +8,7 @@ from assay.keys.ceremony.assembling import merge, progress
 from assay.keys.files import Scheme
 from assay.model.errors import NotFound
 from assay.trust.verify import TrustedMetadata
-from keys.room import ONLINE, ROOM, START, PlanText, Room, start_of
+from keys.room import LOG_KEY, ONLINE, ROOM, START, PlanText, Room, start_of
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def room(tmp_path: Path) -> Room:
 
 def test_three_of_five_sign_on_two_days_in_any_order(room: Room) -> None:
     room.begin(PlanText())
-    room.enrol("wim", "eli", *ONLINE, "chi")
+    room.enrol("wim", "eli", *ONLINE, LOG_KEY, "chi")
     room.later(days=1)
     room.enrol("ana", "dov", "ben")
     room.build()
@@ -61,6 +61,7 @@ def test_one_holder_is_replaced_by_the_old_and_the_new_threshold(room: Room, tmp
         holders=("ana", "ben", "chi", "dov", "fay"),
         enrol=("fay",),
         observers=(),
+        log=None,
         starts_from=start_of(first),
         opens=START,
     )

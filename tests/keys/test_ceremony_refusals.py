@@ -205,7 +205,12 @@ def test_an_old_plan_replayed_is_refused_by_the_current_metadata_and_by_the_hold
     data = tmp_path / "data"
     publish_offline(first, data)
     second_plan = PlanText(
-        enrol=(), observers=(), starts_from=start_of(first), purpose="a longer life", opens=START + timedelta(days=30)
+        enrol=(),
+        observers=(),
+        log=None,
+        starts_from=start_of(first),
+        purpose="a longer life",
+        opens=START + timedelta(days=30),
     )
     room.now = second_plan.opens + timedelta(hours=1)
     second = room.hold(second_plan, ("ana", "ben", "chi"), data / "published" / "tuf")
@@ -220,7 +225,7 @@ def test_an_old_plan_replayed_is_refused_by_the_current_metadata_and_by_the_hold
     assert caught.value.rule == "plan-start"
     assert "old plan" in caught.value.what
 
-    third_plan = PlanText(enrol=(), observers=(), starts_from=start_of(first), purpose="x", opens=room.now)
+    third_plan = PlanText(enrol=(), observers=(), log=None, starts_from=start_of(first), purpose="x", opens=room.now)
     room.begin(third_plan, _only_first(data, first.files))
     room.build()
     see(room)

@@ -15,7 +15,7 @@ from assay.trust.verify import TrustedMetadata
 from keys.softhsm import PIN, SoftTokens
 
 HOLDERS = ("ana", "ben", "chi", "dov", "eli")
-ONLINE = {"timestamp-1": "timestamp", "snapshot-1": "snapshot", "bin-1": "bin"}
+ONLINE = {"timestamp-1": "timestamp", "snapshot-1": "snapshot", "bin-1": "bin", "log-1": "log"}
 
 _PROGRAM = """
 import sys

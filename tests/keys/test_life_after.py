@@ -1,5 +1,6 @@
 """Life after the first ceremony: after each change everybody installs without hand work."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from assay.keys.ceremony.steps import build_payloads
 from assay.model.errors import AssayError, CallerError, KeyUnavailable
 from assay.trust.layout import SNAPSHOT, TIMESTAMP
 from keys.live_index import LiveIndex
-from keys.room import ONLINE, PlanText, Room
+from keys.room import LOG_KEY, ONLINE, PlanText, Room
 from support.simulator import AssayClient, StockClient, verdict
 
 ONLINE_NAMES = {"timestamp": "timestamp-1", "snapshot": "snapshot-1", "bin": "bin-1"}
+LOG_NAME = {"log": LOG_KEY}
 
 
 @pytest.fixture
@@ -24,8 +26,8 @@ def index(tmp_path: Path) -> LiveIndex:
     index = LiveIndex(room, tmp_path / "data")
     plan = PlanText()
     room.begin(plan)
-    room.enrol(*(name for name in plan.enrol if name not in ONLINE))
-    index.enrol_online(**ONLINE_NAMES)
+    room.enrol(*(name for name in plan.enrol if name not in (*ONLINE, LOG_KEY)))
+    index.enrol_online(**ONLINE_NAMES, **LOG_NAME)
     room.build()
     room.sign("ana", "ben", "chi")
     index.adopt(room.finish())
@@ -40,7 +42,7 @@ def everybody_gets(index: LiveIndex, root_version: int = 1) -> None:
 
 
 def next_plan(index: LiveIndex, **changes: object) -> PlanText:
-    values = {"enrol": (), "observers": (), "starts_from": index.start, "opens": index.room.now, **changes}
+    values = {"enrol": (), "observers": (), "log": None, "starts_from": index.start, "opens": index.room.now, **changes}
     return PlanText(**values)  # type: ignore[arg-type]
 
 
@@ -58,8 +60,9 @@ def test_one_holder_is_replaced(index: LiveIndex) -> None:
 
 
 def test_a_lost_token_is_replaced_without_its_signature(index: LiveIndex) -> None:
-    """Dov enrols a new token; the lost one never signs again."""
-    hold_and_adopt(index, next_plan(index, enrol=("dov",)), ("ana", "ben", "chi"))
+    """Dov enrols a new token, on a new machine too; the lost one never signs again."""
+    shutil.rmtree(index.room.home("dov").folder)
+    hold_and_adopt(index, next_plan(index, enrol=("dov",)), ("ana", "ben", "dov", "chi"))
     everybody_gets(index)
 
 

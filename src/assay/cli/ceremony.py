@@ -171,9 +171,11 @@ def enroll(
 ) -> None:
     """Bring your key: prove that you have it, and put its public half on the stick. On your own machine."""
     where = uri or f"keyfile:{home.absolute() / f'{name}.pem'}"
-    if where.startswith(("keyfile:", "file2:")):
-        refuse_data_folder(Path(where.partition(":")[2]))
-    secrets = SecretOnce(secrets_from_environment(os.environ, f"the key of {name}", confirm=create is not None))
+    in_file = where.startswith(("keyfile:", "file2:"))
+    for path in (home / "home.json", *([Path(where.partition(":")[2])] if in_file else [])):
+        refuse_data_folder(path)
+    confirm = create is not None and in_file
+    secrets = SecretOnce(secrets_from_environment(os.environ, f"the key of {name}", confirm=confirm))
     key = create_key(where, SCHEMES[create], secrets) if create else read_public_key(where, secrets)
     chain = split_pem(attestation.read_text(encoding="ascii")) if attestation else ()
     new = steps.NewKey(where, key, custody_facts(where, secrets), chain)
@@ -218,6 +220,7 @@ def show(ctx: click.Context, stick: Path, home: Path, qr: bool, as_json: bool) -
 @click.pass_context
 def sign(ctx: click.Context, stick: Path, home: Path, allow_network: str | None) -> None:
     """Sign what was shown. You type the words as the room reads them aloud, not as any screen shows them."""
+    refuse_data_folder(home / "home.json")
     typed = click.prompt("The words, as they are read aloud", prompt_suffix=":\n")
     secrets = SecretOnce(secrets_from_environment(os.environ, "your key"))
     opened = Stick.open(stick)

@@ -44,7 +44,7 @@ def create(uri: str, scheme: str, as_json: bool) -> None:
     """Make a private key at URI, and print its public half. Nothing is ever overwritten."""
     if uri.startswith(("keyfile:", "file2:")):
         refuse_data_folder(Path(uri.partition(":")[2]))
-    secrets = SecretOnce(secrets_from_environment(os.environ, uri, confirm=True))
+    secrets = SecretOnce(secrets_from_environment(os.environ, uri, confirm=not uri.startswith("hsm:")))
     key = create_key(uri, SCHEMES[scheme], secrets)
     print_result({"keyid": key.keyid, "uri": uri, **key.to_dict()}, f"{key.scheme} key {key.keyid}", as_json=as_json)
 

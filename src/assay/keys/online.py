@@ -17,6 +17,10 @@ from assay.keys.local import KeyFolder
 from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import CallerError, KeyUnavailable
 from assay.trust.layout import BIN_PREFIX, ONLINE_ROLES, ROOT, TARGETS
+from assay.trust.log.identity import LOG
+
+ONLINE_KEYS = (*ONLINE_ROLES, LOG)
+"""The index's own keys: one for each online role, and the transparency log's."""
 
 
 def successor_path(folder: KeyFolder, role: str) -> Path:
@@ -28,8 +32,8 @@ def create_online_key(
     folder: KeyFolder, role: str, passphrase: bytes | None, scheme: Scheme = Scheme.ED25519
 ) -> tuple[Path, SSlibKey]:
     """Make the key of an online role, or its successor when it has one. Raises AlreadyExists for a second successor."""
-    if role not in ONLINE_ROLES:
-        raise CallerError("not an online role", subject=role, expected=", ".join(ONLINE_ROLES))
+    if role not in ONLINE_KEYS:
+        raise CallerError("not an online key's name", subject=role, expected=", ".join(ONLINE_KEYS))
     path = folder.path(role)
     if path.exists():
         path = successor_path(folder, role)

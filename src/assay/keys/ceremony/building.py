@@ -7,7 +7,7 @@ and an online role.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from securesystemslib.signer import Key
@@ -16,10 +16,12 @@ from tuf.api.metadata import DelegatedRole, Root, Targets
 from assay.keys.ceremony.current import Current
 from assay.keys.ceremony.enrolment import Enrolment, holder_of, require_all_enrolled
 from assay.keys.ceremony.plan import Plan
+from assay.keys.files import Scheme
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import CallerError, NotFound
 from assay.trust import canonical
 from assay.trust.layout import BIN_PREFIX, BINNED_PATHS, BINS, OFFLINE_ROLES, ONLINE_ROLES, ROOT, TARGETS
+from assay.trust.log.identity import LOG, identity_of_key, name_log, named_log
 from assay.trust.plan import plan_bins, plan_root, plan_targets, succinct_roles
 
 _DELEGATOR = {TARGETS: ROOT, "snapshot": ROOT, "timestamp": ROOT, ROOT: ROOT, BINS: TARGETS, BIN_PREFIX: BINS}
@@ -49,10 +51,11 @@ def build(plan: Plan, current: Current | None, enrolments: Mapping[str, Enrolmen
     """Plan the new roles. Raises NotFound while an enrolment is missing, CallerError when the plan does not fit."""
     require_all_enrolled(plan, enrolments)
     keys = {role: _keys_of(plan, role, current, enrolments) for role in plan.roles}
-    _require_separate(keys)
+    _require_separate(keys, [enrolments[plan.log].key] if plan.log else [])
     thresholds = {role: planned.threshold for role, planned in plan.roles.items()}
     root = _build_root(plan, current, keys, thresholds)
     targets = _build_targets(plan, current, keys[BINS], thresholds[BINS])
+    _name_log(plan, current, targets, enrolments)
     bins = _build_bins(plan, current, keys[BIN_PREFIX], thresholds[BIN_PREFIX])
     built = Built(root, targets, bins, {})
     _require_wanted(plan, built, keys)
@@ -107,6 +110,18 @@ def _build_targets(plan: Plan, current: Current | None, bins_keys: list[Key], th
     return renewed
 
 
+def _name_log(plan: Plan, current: Current | None, targets: Targets, enrolments: Mapping[str, Enrolment]) -> None:
+    """Put the log's new key into ``targets``. Its origin and witnesses stay: the tree is the same."""
+    if plan.log is None:
+        return
+    key = enrolments[plan.log].key
+    if key.scheme != Scheme.ED25519.value:
+        raise CallerError("the log's key is Ed25519", rule="plan", subject=plan.log, found=key.scheme)
+    old = named_log(current.targets) if current else None
+    new = identity_of_key(bytes.fromhex(key.keyval["public"]), old.origin if old else None)
+    name_log(targets, replace(new, witnesses=old.witnesses, threshold=old.threshold) if old else new)
+
+
 def _build_bins(plan: Plan, current: Current | None, bin_keys: list[Key], threshold: int) -> Targets:
     if current is not None and succinct_roles(current.bins).bit_length != plan.bin_bits:
         raise CallerError(
@@ -152,10 +167,11 @@ def current_keys(current: Current) -> dict[str, Key]:
     return found
 
 
-def _require_separate(keys: Mapping[str, list[Key]]) -> None:
+def _require_separate(keys: Mapping[str, list[Key]], log_keys: list[Key]) -> None:
     offline = {key.keyid: role for role in OFFLINE_ROLES for key in keys[role]}
-    for role in ONLINE_ROLES:
-        for key in keys[role]:
+    online: dict[str, list[Key]] = {role: keys[role] for role in ONLINE_ROLES}
+    for role, held in {**online, LOG: log_keys}.items():
+        for key in held:
             if key.keyid in offline:
                 raise CallerError(
                     "one key would serve an offline and an online role",

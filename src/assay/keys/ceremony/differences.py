@@ -20,6 +20,9 @@ def describe_changes(case: Case, now: datetime) -> list[str]:
         lines += _role_lines(case, role, now)
     for role in case.plan.roles:
         lines += _holder_lines(case, role)
+    if case.plan.log is not None:
+        key = case.enrolments[case.plan.log].key
+        lines.append(f"log: the transparency log's key is that of {describe_key(case, key)}")
     unsigned = [role for role in ("root", "targets", "bins") if role not in case.plan.sign]
     if unsigned:
         lines.append(f"not signed, and unchanged: {', '.join(unsigned)}")

@@ -16,9 +16,12 @@ from assay.keys.ceremony.plan import PLAN_FORMAT, require_name
 from assay.keys.ceremony.tables import refuse
 from assay.model.digests import Sha256
 from assay.trust.layout import BIN_PREFIX, BINS, OFFLINE_ROLES, ONLINE_ROLES, Lifetimes
+from assay.trust.log.identity import LOG, named_log
 from assay.trust.plan import succinct_roles
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+NEXT_LOG = f"{LOG}-key"
+"""The name that a draft gives to a new key of the transparency log."""
 WINDOW = timedelta(days=14)
 
 
@@ -37,29 +40,31 @@ class Draft:
     keys: dict[str, str | None]
     roles: dict[str, tuple[tuple[str, ...], int]]
     rehearsal: bool = False
+    log: str | None = None
 
 
 def draft_first(
     index: str, holders: Sequence[str], threshold: int, observers: Sequence[str], *, bin_bits: int, rehearsal: bool
 ) -> Draft:
     """The plan of an index's first ceremony: ``holders`` hold every offline role, the index the online ones."""
-    online = [f"{role}-1" for role in ONLINE_ROLES]
+    online = [f"{role}-1" for role in (*ONLINE_ROLES, LOG)]
     roles = {role: (tuple(holders), threshold) for role in OFFLINE_ROLES}
-    roles |= {role: ((name,), 1) for role, name in zip(ONLINE_ROLES, online, strict=True)}
+    roles |= {role: ((name,), 1) for role, name in zip(ONLINE_ROLES, online, strict=False)}
     everybody = (*holders, *online, *observers)
     keys: dict[str, str | None] = dict.fromkeys((*holders, *online))
     return Draft(
-        index,
-        "the first root",
-        OFFLINE_ROLES,
-        everybody,
-        tuple(observers),
-        bin_bits,
-        None,
-        None,
-        keys,
-        roles,
-        rehearsal,
+        index=index,
+        purpose="the first root",
+        sign=OFFLINE_ROLES,
+        enrol=everybody,
+        observers=tuple(observers),
+        bin_bits=bin_bits,
+        starts_from=None,
+        replaces=None,
+        keys=keys,
+        roles=roles,
+        rehearsal=rehearsal,
+        log=online[-1],
     )
 
 
@@ -78,7 +83,10 @@ def draft_next(
         names = tuple(_name_of(key, role, number) for number, key in enumerate(named.values(), 1))
         roles[role] = names, threshold_of(delegator, role)
         keys |= {name: None if holder_of(key) else key.keyid for name, key in zip(names, named.values(), strict=True)}
-    changing = list(keys) if replaces is not None else list(changing)
+    has_log = named_log(current.targets) is not None
+    changing = [*keys, *([NEXT_LOG] if has_log else [])] if replaces is not None else list(changing)
+    if NEXT_LOG in changing and has_log:
+        keys[NEXT_LOG] = None
     for name in changing:
         if name not in keys:
             raise refuse("new keys for", f"names of the current metadata: {', '.join(keys)}", name)
@@ -94,6 +102,7 @@ def draft_next(
         replaces,
         keys,
         roles,
+        log=NEXT_LOG if NEXT_LOG in changing else None,
     )
 
 
@@ -123,11 +132,14 @@ def render_draft(draft: Draft, opens: datetime, lifetimes: Lifetimes | None = No
         lines += ["", "[replaces]                   # a NEW IDENTITY: no client follows by itself"]
         lines += [f"reason = {_quote(draft.replaces)}"]
     for name, keyid in draft.keys.items():
-        section = "online" if any(name in draft.roles[role][0] for role in ONLINE_ROLES) else "holders"
+        online = name == draft.log or any(name in draft.roles[role][0] for role in ONLINE_ROLES)
+        section = "online" if online else "holders"
         lines += ["", f"[{section}.{name}]", f"name = {_quote(name)}"]
         lines += [f"key = {_quote(keyid)}"] if keyid else []
     for name in draft.observers:
         lines += ["", f"[observers.{name}]             # countersigns the transcript", f"name = {_quote(name)}"]
+    if draft.log is not None:
+        lines += ["", "[log]                        # the transparency log's key", f"holder = {_quote(draft.log)}"]
     for role, (names, threshold) in draft.roles.items():
         lines += ["", f"[roles.{role}]", f"holders = {_names(names)}", f"threshold = {threshold}"]
         lines += [f"expires = {(opens + WINDOW + ends[role]).strftime(_MOMENT)}"] if role in ends else []

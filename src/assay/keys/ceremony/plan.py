@@ -15,6 +15,7 @@ from assay.keys.ceremony.tables import Table, refuse
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import CallerError
 from assay.trust.layout import BIN_PREFIX, BINS, OFFLINE_ROLES, ONLINE_ROLES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
+from assay.trust.log.identity import LOG
 
 PLAN_FORMAT: Final = "assay-ceremony-plan/1"
 MAX_PLAN_BYTES: Final = 100_000
@@ -68,7 +69,8 @@ class Plan:
 
     ``sign``: the roles that get a new version. ``enrol``: who brings a new key in this ceremony; everybody else's key
     comes from the current metadata. Signing is allowed from ``opens`` to ``closes``. ``supersedes``: plans of
-    ceremonies that were broken off, whose signatures this one takes the place of.
+    ceremonies that were broken off, whose signatures this one takes the place of. ``log``: the online key that the
+    transparency log gets; None: its identity stays as it is.
     """
 
     sha256: Sha256
@@ -83,6 +85,7 @@ class Plan:
     starts_from: StartingPoint | None
     replaces: Replacement | None
     supersedes: tuple[Sha256, ...]
+    log: str | None
     participants: Mapping[str, Participant]
     roles: Mapping[str, RolePlan]
 
@@ -91,8 +94,9 @@ class Plan:
         return tuple(name for name, someone in self.participants.items() if someone.part == part)
 
     def roles_of(self, name: str) -> tuple[str, ...]:
-        """The roles that ``name`` holds."""
-        return tuple(role for role, planned in self.roles.items() if name in planned.holders)
+        """The roles that ``name`` holds; ``log`` for the key of the transparency log."""
+        held = tuple(role for role, planned in self.roles.items() if name in planned.holders)
+        return (*held, LOG) if name == self.log else held
 
     @property
     def next_root_version(self) -> int:
@@ -125,6 +129,7 @@ def parse_plan(data: bytes) -> Plan:
         starts_from=_parse_start(top.optional_table("starts_from")),
         replaces=_parse_replacement(top.optional_table("replaces")),
         supersedes=top.digests("supersedes"),
+        log=_parse_log(top.optional_table("log")),
         participants=_parse_participants(top),
         roles=_parse_roles(top.table("roles")),
     )
@@ -150,16 +155,26 @@ def _parse_replacement(table: Table | None) -> Replacement | None:
     return found
 
 
+def _parse_log(table: Table | None) -> str | None:
+    if table is None:
+        return None
+    name = table.label("holder")
+    table.require_empty()
+    return name
+
+
 def _parse_participants(top: Table) -> dict[str, Participant]:
     sections: dict[str, Part] = {"holders": "holder", "spares": "spare", "online": "online", "observers": "observer"}
     found: dict[str, Participant] = {}
     for section, part in sections.items():
         group = top.optional_table(section)
-        for name in group.keys() if group else ():
+        if group is None:
+            continue
+        for name in group.names_left():
             require_name(name, f"{section}.{name}")
             if name in found:
                 raise refuse(f"{section}.{name}", "a name that is used once", name)
-            entry = group.table(name) if group else top
+            entry = group.table(name)
             found[name] = Participant(name, entry.label("name"), part, entry.key_id("key"))
             entry.require_empty()
     if len(found) > MAX_PEOPLE:
@@ -193,12 +208,23 @@ def _require_consistent(plan: Plan) -> None:
         raise refuse("sign", f"all of {', '.join(OFFLINE_ROLES)} in a first ceremony", ", ".join(plan.sign))
     if plan.replaces is not None and (plan.starts_from is None or set(plan.sign) != set(OFFLINE_ROLES)):
         raise refuse("replaces", f"starts_from, and sign with all of {', '.join(OFFLINE_ROLES)}", "less than that")
+    _require_sound_log(plan)
     for name in plan.enrol:
         if name not in plan.participants:
             raise refuse("enrol", "names of holders, spares, online keys or observers", name)
     absent = [name for name in plan.participants if name not in plan.enrol]
     if plan.starts_from is None and absent:
         raise refuse("enrol", "everybody in a first ceremony: nobody's key is known yet", f"not {', '.join(absent)}")
+
+
+def _require_sound_log(plan: Plan) -> None:
+    """The log's key is an online one that serves nothing else, brought now and named in targets."""
+    if plan.log is None:
+        return
+    if plan.log not in plan.enrol or plan.log not in plan.named("online") or TARGETS not in plan.sign:
+        raise refuse("log.holder", "an online key that is listed in `enrol`, and targets in `sign`", plan.log)
+    if len(plan.roles_of(plan.log)) > 1:
+        raise refuse("log.holder", "an online key that holds no role", plan.log)
 
 
 def _require_sound_role(plan: Plan, role: str, planned: RolePlan) -> None:

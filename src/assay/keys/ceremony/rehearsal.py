@@ -77,6 +77,7 @@ def _as_rehearsal(plan: Plan) -> Draft:
         keys=dict.fromkeys(people),
         roles={role: (planned.holders, planned.threshold) for role, planned in plan.roles.items()},
         rehearsal=True,
+        log=plan.log,
     )
 
 

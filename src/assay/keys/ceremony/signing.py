@@ -14,13 +14,13 @@ import orjson
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Key, Signature, Signer
 
-from assay.keys.ceremony.building import Built, build, ceremony_fingerprint, signing_keys
+from assay.keys.ceremony.building import Built, build, ceremony_fingerprint, keys_named, signing_keys
 from assay.keys.ceremony.current import Current, read_current
 from assay.keys.ceremony.enrolment import Enrolment, holder_of, is_rehearsal_key, read_enrolments
 from assay.keys.ceremony.home import Home, OwnKey, Signed
 from assay.keys.ceremony.plan import Plan, parse_plan
 from assay.keys.ceremony.stick import Stick
-from assay.keys.ceremony.surroundings import CLOCK_TOLERANCE, Surroundings, require_clock, require_no_network
+from assay.keys.ceremony.surroundings import Surroundings, require_clock, require_no_network
 from assay.keys.ceremony.transcript import Step, read_transcript, record
 from assay.keys.ceremony.words import require_typed_words
 from assay.keys.custody import open_signer, sign_bytes
@@ -153,17 +153,16 @@ def read_signatures(stick: Stick, case: Case, role: str) -> dict[str, Signature]
 def _require_now(stick: Stick, plan: Plan, home: Home, surroundings: Surroundings) -> None:
     """The clock is inside the plan's window and not behind what the transcript and this home have seen."""
     require_clock(surroundings.now, plan.opens, plan.closes, "the plan's window")
-    for seen, whose in ((read_transcript(stick)[-1].time, "the transcript"), (home.read().latest, "this home")):
-        if surroundings.now < seen - CLOCK_TOLERANCE:
-            require_clock(surroundings.now, seen, plan.closes, f"the last step that {whose} has seen")
+    require_clock(surroundings.now, read_transcript(stick)[-1].time, plan.closes, "the last step in the transcript")
+    require_clock(surroundings.now, home.read().latest, plan.closes, "the last step that this home has seen")
 
 
 def _require_own_place(case: Case, own: Mapping[str, OwnKey]) -> None:
     """The payload names this home's keys for this home's names; nobody else's key stands under them."""
-    names = {holder_of(mine.key) for mine in own.values()}
-    for role in case.built.payloads:
-        for keyid, key in case.signers_of(role).items():
-            if holder_of(key) in names and holder_of(key) is not None and keyid not in own:
+    names = {holder_of(mine.key) for mine in own.values()} - {None}
+    for role in case.plan.roles:
+        for keyid, key in keys_named(case.built.delegator(role), role).items():
+            if holder_of(key) in names and keyid not in own:
                 raise VerificationFailed(
                     "somebody else's key stands under your name",
                     subject=str(holder_of(key)),

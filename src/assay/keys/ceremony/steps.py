@@ -112,6 +112,7 @@ def build_payloads(stick: Stick, surroundings: Surroundings) -> Case:
     if stick.names(PAYLOADS):
         return open_case(stick)
     plan = read_plan(stick)
+    require_clock(surroundings.now, plan.opens, plan.closes, "the plan's window")
     built = build(plan, read_current(stick, plan), read_enrolments(stick, plan))
     outputs = {payload_name(role): payload for role, payload in built.payloads.items()}
     inputs = (PLAN, *stick.names(CURRENT), *stick.names(ENROLMENTS))

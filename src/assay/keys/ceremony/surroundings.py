@@ -65,13 +65,15 @@ def require_no_network(surroundings: Surroundings) -> None:
         )
 
 
-def require_clock(now: datetime, not_before: datetime, not_after: datetime, because: str) -> None:
+def require_clock(now: datetime, not_before: datetime, not_after: datetime | None, because: str) -> None:
     """Raise NotFresh unless ``now`` lies between the two, give or take the tolerance; ``because``: whose they are."""
-    if not not_before - CLOCK_TOLERANCE <= now <= not_after + CLOCK_TOLERANCE:
+    late = not_after is not None and now > not_after + CLOCK_TOLERANCE
+    if late or now < not_before - CLOCK_TOLERANCE:
+        until = f" and before {not_after:%Y-%m-%d %H:%M} UTC" if not_after else ""
         raise NotFresh(
             "this machine's clock is wrong, or the ceremony is not now",
             rule="ceremony-clock",
-            expected=f"between {not_before:%Y-%m-%d %H:%M} and {not_after:%Y-%m-%d %H:%M} UTC ({because})",
+            expected=f"after {not_before:%Y-%m-%d %H:%M} UTC{until} ({because})",
             found=f"{now:%Y-%m-%d %H:%M} UTC",
             next_step="compare with a clock that everybody in the room trusts, and set this machine's",
         )

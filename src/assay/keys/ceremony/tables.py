@@ -24,7 +24,7 @@ class Table:
         self._left = dict(values)
         self._path = path
 
-    def keys(self) -> tuple[str, ...]:
+    def names_left(self) -> tuple[str, ...]:
         """The keys that are left."""
         return tuple(self._left)
 

@@ -15,7 +15,7 @@ from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Key, Signature, Signer
 
 from assay.keys.ceremony.stick import Stick, digest_of_files
-from assay.keys.ceremony.surroundings import Surroundings
+from assay.keys.ceremony.surroundings import Surroundings, require_clock
 from assay.keys.custody import sign_bytes
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import AssayError, VerificationFailed
@@ -60,6 +60,8 @@ def record(
 ) -> Entry:
     """Write ``outputs`` and the entry that tells of them, all at once. ``seal``: the key of the person who acts."""
     before = read_transcript(stick)
+    if before:
+        require_clock(surroundings.now, before[-1].time, None, "the last step in the transcript")
     body = {
         "number": len(before) + 1,
         "previous": before[-1].sha256 if before else None,
