@@ -18,6 +18,7 @@ VERBS = {
     "grant": "who may upload to a project",
     "init": "make the data folder of an index",
     "key": "make and inspect keys",
+    "log": "does the index show everybody the same, and is everything it signed in its log?",
     "project": "register and list projects",
     "run": "run any installer, verified",
     "seal": "make what was published unchangeable",

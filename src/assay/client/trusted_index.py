@@ -293,6 +293,14 @@ class TrustedIndex:
 
     # --- driving ----------------------------------------------------------------------------------------------
 
+    async def trusted(self) -> TrustedMetadata:
+        """The metadata that is trusted now; refreshed first where nothing is trusted yet."""
+        return await self._current()
+
+    async def drive(self, steps: Steps[R]) -> R:
+        """Run ``steps`` of the verifying core, which fetch and keep roles as they need them."""
+        return await self._run(steps)
+
     async def _run(self, steps: Steps[R]) -> R:
         reply: Answer = None
         while True:

@@ -1,0 +1,87 @@
+"""``assay log verify``: does the index show everybody the same, and is everything that it signed in its log?"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from assay.cli.output import json_option, print_result
+from assay.client.explain import explain_release
+from assay.client.log.audit import FullAudit, LogAuditor, opened_log
+from assay.client.log.heads import BelievedLog
+from assay.client.registry import Registry
+from assay.model.names import parse_project_name
+from assay.trust.layout import TargetPath
+from assay.trust.verify import VerifiedTarget
+
+
+@click.group()
+def command() -> None:
+    """The index's transparency log: what happened there, in an order that nobody can change later."""
+
+
+@command.command()
+@click.argument("releases", nargs=-1, metavar="[PROJECT[==VERSION]]...")
+@click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
+@click.option("--full", is_flag=True, help="Read every entry, and compare with everything that is signed.")
+@json_option
+def verify(releases: tuple[str, ...], url: str | None, full: bool, as_json: bool) -> None:
+    """Check that the log only grew since this machine saw it last, and that it agrees with what is signed.
+
+    For each release that is named (without a version: the newest), the entries of its files are proved to be in the
+    log and compared with the signed targets. With --full, every entry is read and everything is compared, both ways.
+    """
+    log, proved, audit = asyncio.run(_verify(url, releases, full=full, quiet=as_json))
+    result: dict[str, Any] = {
+        "origin": log.identity.origin,
+        "size": log.checkpoint.head.size,
+        "root": log.checkpoint.head.root.hex(),
+        "seen_before": log.seen.size if log.seen else None,
+        "witnesses": [{"name": each.key.name, "time": each.time_s} for each in log.checkpoint.witnesses],
+        "files": [{"path": path, "entry": number} for path, number in proved],
+        "audit": {"entries": audit.entries, "files": audit.files, "pages": audit.pages} if audit else None,
+    }
+    print_result(result, "\n".join(_tell(log, proved, audit)), as_json=as_json)
+
+
+async def _verify(
+    url: str | None, releases: Sequence[str], *, full: bool, quiet: bool
+) -> tuple[BelievedLog, list[tuple[TargetPath, int]], FullAudit | None]:
+    async with opened_log(Registry.of_user().find(url)) as auditor:
+        targets = [target for release in releases for target in await _targets_of(auditor, release)]
+        log = await auditor.believe()
+        proved = [(target.path, await auditor.require_logged(log, target)) for target in targets]
+        return log, proved, await _audit(auditor, log, quiet=quiet) if full else None
+
+
+async def _targets_of(auditor: LogAuditor, release: str) -> list[VerifiedTarget]:
+    name, _, version = release.partition("==")
+    found = await explain_release(auditor.index, parse_project_name(name), version or None, None)
+    return [each.target for each in found]
+
+
+async def _audit(auditor: LogAuditor, log: BelievedLog, *, quiet: bool) -> FullAudit:
+    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("reading the log", total=log.stated.size)
+        return await auditor.audit(log, lambda done: progress.update(task, completed=done))
+
+
+def _tell(log: BelievedLog, proved: Sequence[tuple[TargetPath, int]], audit: FullAudit | None) -> list[str]:
+    head = log.checkpoint.head
+    seen = f"it grew from the {log.seen.size} entries seen here before" if log.seen else "seen here for the first time"
+    witnesses = ", ".join(each.key.name for each in log.checkpoint.witnesses) or "none"
+    lines = [
+        f"log        {log.identity.origin}, {head.size} entries, root {head.root.hex()}",
+        f"consistent {seen}",
+        f"witnesses  {witnesses}",
+        *(f"logged     {path} (entry {number})" for path, number in proved),
+    ]
+    if audit is not None:
+        lines.append(
+            f"agrees     {audit.entries} entries with {audit.files} signed files and {audit.pages} signed pages"
+        )
+    return lines

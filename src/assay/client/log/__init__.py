@@ -1,0 +1,1 @@
+"""The index's transparency log, read and verified from outside."""

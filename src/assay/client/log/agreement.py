@@ -1,0 +1,198 @@
+"""Does what the log says agree with what is signed? The log replayed to what it says is published, and the comparison.
+
+Invariants checked over the whole history: one path has one hash, for ever, also after removal; nothing is vouched for
+that no entry published; nothing that was published and not removed is missing; whoever vouches is who did then.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from assay.formats.manifest import MANIFEST
+from assay.formats.pages import PageFile, ProjectPage
+from assay.model.errors import VerificationFailed
+from assay.trust.layout import ROOT, SEAL_PREFIX, TARGETS, TargetPath
+from assay.trust.log.entry import (
+    FILE_PUBLISHED,
+    FILE_REMOVED,
+    FILE_UNYANKED,
+    FILE_YANKED,
+    MAX_CUSTOM_BYTES,
+    MAX_PAGE_BYTES,
+    UNFIT,
+    LogEntry,
+    fitted_facts,
+)
+from assay.trust.log.identity import LOG_INDEX
+from assay.trust.update import Steps, load_role
+from assay.trust.verify import TrustedMetadata, VerifiedTarget
+
+PACKAGES, PAGES = "packages/", "simple/"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedFile:
+    """What the log says of a path: the number of the entry that published it, and its facts (docs/log.md)."""
+
+    index: int
+    sha256: str
+    length: int
+    custom: Mapping[str, Any]
+    page: Mapping[str, Any]
+    removed: bool = False
+
+
+def logged_file(index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
+    """The path and the facts of the ``file-published`` entry ``index``. Raises VerificationFailed."""
+    facts = entry.facts
+    try:
+        path, sha256, length = facts["path"], facts["sha256"], facts["length"]
+        custom, page = facts["custom"], facts["page"]
+    except KeyError as error:
+        raise _malformed(index, f"no {error}") from error
+    known = isinstance(path, str) and isinstance(sha256, str) and isinstance(length, int)
+    if entry.kind != FILE_PUBLISHED or not known or not isinstance(custom, dict) or not isinstance(page, dict):
+        raise _malformed(index, entry.kind)
+    return TargetPath(path), LoggedFile(index, sha256, length, custom, page)
+
+
+@dataclass(slots=True)
+class LogReplay:
+    """What is published according to the entries taken so far, by path; about 1 KB of memory for each file."""
+
+    files: dict[TargetPath, LoggedFile] = field(default_factory=dict)
+    projects: dict[str, set[TargetPath]] = field(default_factory=dict)
+
+    def take(self, index: int, entry: LogEntry) -> None:
+        """Take the next entry. Raises VerificationFailed where it contradicts an earlier one."""
+        if entry.kind == FILE_PUBLISHED:
+            path, new = logged_file(index, entry)
+            old = self.files.get(path)
+            if old is not None and (old.sha256, old.length) != (new.sha256, new.length):
+                raise _second_hash(path, old, new)
+            self.files[path] = new
+            self.projects.setdefault(_project_of(path), set()).add(path)
+        elif entry.kind in (FILE_REMOVED, FILE_YANKED, FILE_UNYANKED):
+            path, old = self._named(index, entry)
+            self.files[path] = _after(old, entry)
+
+    def _named(self, index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
+        """The published file that an entry names by project and filename."""
+        filename = entry.facts.get("filename")
+        for path in self.projects.get(entry.project or "", ()):
+            if path.rpartition("/")[2] == filename:
+                return path, self.files[path]
+        raise VerificationFailed(
+            "the log speaks of a file that it never published",
+            subject=f"log entry {index}",
+            rule="log-agreement",
+            found=f"{entry.kind} of {filename!r}",
+        )
+
+    def live(self, project: str | None = None) -> dict[TargetPath, LoggedFile]:
+        """What is published and not removed: all of it, or a project's."""
+        paths: Iterable[TargetPath] = self.files if project is None else self.projects.get(project, ())
+        return {path: self.files[path] for path in paths if not self.files[path].removed}
+
+
+def _after(file: LoggedFile, entry: LogEntry) -> LoggedFile:
+    if entry.kind == FILE_REMOVED:
+        return replace(file, removed=True)
+    page = {name: value for name, value in file.page.items() if name != "yanked"}
+    if entry.kind == FILE_YANKED:
+        page["yanked"] = entry.facts.get("reason", entry.facts.get(UNFIT))
+    return replace(file, page=page)
+
+
+def require_logged(target: VerifiedTarget, logged: LoggedFile | None) -> None:
+    """Raise VerificationFailed unless ``target`` is what its entry in the log says, and names that entry."""
+    custom = {name: value for name, value in target.custom.items() if name != LOG_INDEX}
+    found = (target.sha256, target.length, target.custom.get(LOG_INDEX), fitted_facts(custom, MAX_CUSTOM_BYTES))
+    if logged is None or logged.removed:
+        raise _disagree("signed, but not in the log", target.path, "an entry that published it", f"role {target.role}")
+    wanted = (logged.sha256, logged.length, logged.index, logged.custom)
+    for name, expected, actual in zip(("sha256", "length", LOG_INDEX, "custom"), wanted, found, strict=True):
+        if expected != actual:
+            raise _disagree(f"signed with another {name} than was logged", target.path, str(expected), str(actual))
+
+
+def require_page_logged(page: ProjectPage, logged: Mapping[TargetPath, LoggedFile]) -> None:
+    """Raise VerificationFailed unless a signed page shows exactly the project's ``logged`` files, as they are."""
+    wanted = {path.rpartition("/")[2]: file for path, file in logged.items()}
+    shown = {file.filename for file in page.files}
+    if shown != set(wanted):
+        different = sorted(shown ^ set(wanted))
+        where = "shown, but not in the log" if different[0] in shown else "in the log, but not shown"
+        raise _disagree(f"the signed page differs from the log: {where}", page.project, "the same files", different[0])
+    for file in page.files:
+        _require_shown(page, file, wanted[file.filename])
+
+
+def _require_shown(page: ProjectPage, file: PageFile, logged: LoggedFile) -> None:
+    facts = {"core_metadata": file.core_metadata, "requires_python": file.requires_python, "yanked": file.yanked}
+    shown = fitted_facts({name: value for name, value in facts.items() if value is not None}, MAX_PAGE_BYTES)
+    wanted = (logged.sha256, logged.length, logged.page)
+    found = (file.sha256, file.size, shown)
+    if wanted != found:
+        raise _disagree(
+            f"the signed page of {page.project} differs from the log", file.filename, str(wanted), str(found)
+        )
+
+
+def walk_targets(trusted: TrustedMetadata) -> Steps[list[str]]:
+    """Load every role that is delegated, from ``targets`` down; returns their names, each once."""
+    pending: list[tuple[str, str]] = [(TARGETS, ROOT)]
+    found: dict[str, None] = {}
+    while pending:
+        role, delegator = pending.pop()
+        yield from load_role(trusted, role, delegator)
+        if role in found:
+            continue
+        found[role] = None
+        delegations = trusted.require(role).delegations
+        if delegations is not None:
+            names = delegations.roles or {}
+            children = names if delegations.succinct_roles is None else delegations.succinct_roles.get_roles()
+            pending.extend((child, role) for child in children)
+    return list(found)
+
+
+def is_manifest(target: VerifiedTarget) -> bool:
+    """Whether a target is a sealed release's manifest: signed offline, and not the log's to publish."""
+    return target.path.endswith(f"/{MANIFEST}") and target.role.startswith(SEAL_PREFIX)
+
+
+def _project_of(path: TargetPath) -> str:
+    return path.removeprefix(PACKAGES).partition("/")[0]
+
+
+def _second_hash(path: TargetPath, old: LoggedFile, new: LoggedFile) -> VerificationFailed:
+    return VerificationFailed(
+        "the log itself shows that a path was published with other bytes",
+        subject=path,
+        rule="second-hash",
+        expected=f"sha256 {old.sha256} (entry {old.index})",
+        found=f"sha256 {new.sha256} (entry {new.index})",
+        next_step="do not install it; keep the log's checkpoint: the index signed both",
+    )
+
+
+def _disagree(what: str, subject: str, expected: str, found: str) -> VerificationFailed:
+    return VerificationFailed(
+        what,
+        subject=subject,
+        rule="log-agreement",
+        expected=expected,
+        found=found,
+        next_step="do not install from this index until its operator explains it",
+    )
+
+
+def _malformed(index: int, found: str) -> VerificationFailed:
+    return VerificationFailed(
+        "an entry of the log does not say what it should",
+        subject=f"log entry {index}",
+        rule="malformed",
+        expected="path, sha256, length, custom and page",
+        found=found,
+    )
