@@ -50,6 +50,7 @@ class PlanText:
     replaces: str | None = None
     rehearsal: bool = False
     extra: str = ""
+    tables: str = ""
     log: str | None = LOG_KEY
 
     def render(self) -> bytes:
@@ -79,6 +80,7 @@ class PlanText:
         if self.log:
             lines += [f'[online.{self.log}]\nname = "key of the log"', f'[log]\nholder = "{self.log}"']
         lines += [f'[observers.{name}]\nname = "{name}"' for name in self.observers]
+        lines.append(self.tables)
         for role, expires in (("root", year), ("targets", quarter), ("bins", quarter)):
             lines += [f"[roles.{role}]", f"holders = [{quoted['holders']}]", f"threshold = {self.threshold}"]
             lines += [f"expires = {expires.strftime(moment)}"]

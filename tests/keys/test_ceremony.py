@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import SSlibKey
 
-from assay.keys.ceremony.assembling import merge, progress
+from assay.keys.ceremony.assembling import VerifiedBundle, merge, progress
+from assay.keys.ceremony.transcript import read_transcript
 from assay.keys.files import Scheme
 from assay.model.errors import NotFound
 from assay.trust.verify import TrustedMetadata
@@ -53,10 +55,7 @@ def test_classical_and_ml_dsa_holders_share_a_threshold(room: Room) -> None:
 
 def test_one_holder_is_replaced_by_the_old_and_the_new_threshold(room: Room, tmp_path: Path) -> None:
     first = room.hold(PlanText(), ("ana", "ben", "chi"))
-    published = tmp_path / "published"
-    published.mkdir()
-    for role, data in first.files.items():
-        (published / f"{first.versions[role]}.{role}.json").write_bytes(data)
+    published = publish(first, tmp_path / "published")
     plan = PlanText(
         holders=("ana", "ben", "chi", "dov", "fay"),
         enrol=("fay",),
@@ -72,3 +71,33 @@ def test_one_holder_is_replaced_by_the_old_and_the_new_threshold(room: Room, tmp
     assert trusted.root.version == 2
     assert second.versions == {"root": 2, "targets": 2, "bins": 2}
     assert set(ROOM) - {"eli"} < set(plan.holders)
+
+
+def test_a_spare_holder_is_known_and_holds_nothing_until_a_plan_says_so(room: Room, tmp_path: Path) -> None:
+    plan = PlanText(enrol=(*PlanText().enrol, "fay"), tables='[spares.fay]\nname = "Fay Nakamura"')
+    first = room.hold(plan, ("ana", "ben", "chi"))
+    assert b"fay" not in first.files["root"]
+    spare = next(iter(room.home("fay").read().keys.values()))
+    assert any(entry.facts.get("key") == spare.key.keyid for entry in read_transcript(room.stick))
+
+    published = publish(first, tmp_path / "published")
+    promoted = PlanText(
+        holders=("ana", "ben", "chi", "dov", "fay"),
+        enrol=("fay",),
+        observers=(),
+        log=None,
+        starts_from=start_of(first),
+    )
+    room.begin(promoted, published)
+    assert isinstance(spare.key, SSlibKey)
+    room.enrol_key("fay", spare.uri, spare.key)
+    room.build()
+    room.sign("fay", "ana", "ben", "chi")
+    assert spare.key.keyid.encode() in room.finish().files["root"]
+
+
+def publish(bundle: VerifiedBundle, folder: Path) -> Path:
+    folder.mkdir()
+    for role, data in bundle.files.items():
+        (folder / f"{bundle.versions[role]}.{role}.json").write_bytes(data)
+    return folder

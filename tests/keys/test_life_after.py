@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from securesystemslib.signer import SSlibKey
 
+from assay.cli.ceremony import command
 from assay.keys.ceremony.bulletin import bulletin_of, parse_bulletin, render_announcement, render_bulletin
-from assay.keys.ceremony.publishing import publish_offline
 from assay.keys.ceremony.steps import build_payloads
 from assay.model.errors import AssayError, CallerError, KeyUnavailable
 from assay.trust.layout import SNAPSHOT, TIMESTAMP
@@ -197,5 +198,9 @@ def test_a_new_identity_is_followed_by_nobody_until_told(index: LiveIndex) -> No
         StockClient(bundle.files["root"], index.folder / "ng-replaced"),
     ]
     assert {verdict(client, served, path) for client in told_clients} == {index.uploads[path]}
-    publish_offline(bundle, index.folder)
+    arguments = ["publish", "--stick", str(room.stick_path), "--data", str(index.folder)]
+    assert isinstance(CliRunner().invoke(command, arguments, obj=room.at("index")).exception, CallerError)
+    arguments += ["--bulletin", str(index.folder / "bulletin")]
+    assert CliRunner().invoke(command, arguments, obj=room.at("index")).exit_code == 0
+    assert parse_bulletin((index.folder / "bulletin.json").read_bytes()).new == bundle.root_sha256
     assert (index.data.inbox / "new-identity").read_text() == f"{bundle.root_sha256}\n"

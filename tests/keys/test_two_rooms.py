@@ -6,7 +6,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from assay.cli.ceremony import command
 from assay.keys.ceremony.audit import audit
 from assay.keys.ceremony.collecting import collect
 from assay.keys.ceremony.report import render_text
@@ -36,6 +38,9 @@ def test_signatures_of_both_rooms_come_together(rooms: tuple[Room, Room]) -> Non
     note(there.stick, there.at("ben"), "Ben", "the telephone was used for the words")
     here.later(hours=5)
 
+    arguments = ["collect", "--stick", str(here.stick_path), str(there.stick_path)]
+    said = CliRunner().invoke(command, arguments, obj=here.at("office"))
+    assert said.output.startswith("3 steps of the copy")
     branch = collect(here.stick, there.stick, here.at("office"))
 
     assert [entry.step for entry in branch.entries] == ["sign", "sign", "note"]
