@@ -27,7 +27,10 @@ CHUNK_BYTES = 256 * 1024
 MAX_CONNECTIONS = 32
 
 
-OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
+OK, NOT_MODIFIED, NOT_FOUND, REFUSED = 200, 304, 404, 451
+SERVER_REFUSED = "server-refused"
+"""Rule of the Unreachable for a server that has the thing and will not give it (451), with its reason in ``found``."""
+MAX_REASON_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Fetcher:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
@@ -111,6 +115,14 @@ class Fetcher:
                 )
             return Sha256(digest.hexdigest())
 
+    def _tls_for(self, url: str) -> ssl.SSLContext | bool:
+        """TLS for ``url``; reading the system's certificates takes tens of milliseconds: once, and only for https."""
+        if not url.startswith("https:"):
+            return True
+        if self._tls is None:
+            self._tls = system_tls()
+        return self._tls
+
     @asynccontextmanager
     async def _open(
         self, url: str, max_bytes: int, headers: Mapping[str, str]
@@ -121,11 +133,9 @@ class Fetcher:
             total=GRACE_S + max_bytes / MIN_BYTES_PER_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=STALL_TIMEOUT_S
         )
         try:
-            async with self._session.get(url, headers=headers, timeout=deadline, ssl=_tls_for(url)) as response:
+            async with self._session.get(url, headers=headers, timeout=deadline, ssl=self._tls_for(url)) as response:
                 if response.status not in (OK, NOT_MODIFIED, NOT_FOUND):
-                    raise Unreachable(
-                        "the server did not give this", subject=url, expected="status 200", found=str(response.status)
-                    )
+                    raise _not_given(url, response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(
@@ -135,12 +145,19 @@ class Fetcher:
             ) from error
 
 
-def _tls_for(url: str) -> ssl.SSLContext | bool:
-    """TLS for ``url``; reading the system's certificates takes tens of milliseconds, so not for plain HTTP."""
-    return system_tls() if url.startswith("https:") else True
+def _not_given(url: str, response: aiohttp.ClientResponse) -> Unreachable:
+    reason = "".join(char if char.isprintable() else "?" for char in (response.reason or "")[:MAX_REASON_CHARS])
+    if response.status == REFUSED:
+        return Unreachable("the server refuses to give this", subject=url, rule=SERVER_REFUSED, found=reason)
+    found = f"{response.status} {reason}".strip()
+    return Unreachable("the server did not give this", subject=url, expected="status 200", found=found)
 
 
 def _too_long(url: str, max_bytes: int) -> VerificationFailed:
     return VerificationFailed(
-        "the answer is longer than it may be", subject=url, rule="length", expected=f"at most {max_bytes} bytes"
+        "the answer is longer than it may be",
+        subject=url,
+        rule="length",
+        expected=f"at most {max_bytes} bytes",
+        found="more",
     )

@@ -18,13 +18,13 @@ from typing import Any, BinaryIO, TypeVar
 
 from assay import durable
 from assay.client.store import MetadataStore
-from assay.fetch import Fetcher
+from assay.fetch import SERVER_REFUSED, Fetcher
 from assay.formats.manifest import MANIFEST, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
-from assay.model.errors import NotFound, NotFresh, StorageUnavailable, VerificationFailed
+from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
 from assay.trust.layout import (
     SEAL_PREFIX,
@@ -329,7 +329,18 @@ class TrustedIndex:
             running = asyncio.ensure_future(start())
             self._under_way[key] = running
             running.add_done_callback(lambda _done: self._under_way.pop(key, None))
-        result: R = await asyncio.shield(running)
+        try:
+            result: R = await asyncio.shield(running)
+        except Unreachable as error:
+            if error.rule != SERVER_REFUSED:
+                raise
+            raise VerificationFailed(
+                "the index itself refuses to hand this on",
+                subject=error.subject,
+                rule="refused-by-index",
+                found=error.found,
+                next_step="tell the index's operator; its events say since when",
+            ) from error
         return result
 
 
