@@ -20,6 +20,7 @@ from assay.index.children import Child
 from assay.index.config import DataFolder, load_config
 from assay.index.establish import Established, establish
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.renewal import renew_due
 from assay.model.errors import OperatorError
 
 START_TIMEOUT_S = 60.0
@@ -59,6 +60,7 @@ def serve(options: ServeOptions, ready: Callable[[Running], None]) -> None:
         config = load_config(options.data.config_file)
         passphrase = options.passphrase.encode() if options.passphrase is not None else None
         established = establish(options.data, config, passphrase, datetime.now(UTC))
+        renew_due(options.data, passphrase, datetime.now(UTC), config.lifetimes)
         durable.remove_leftovers(options.data.published)
         _give_to_web(options)
         signer = Child("assay.index.signer", [str(options.data.root)], {"passphrase": options.passphrase})
