@@ -1,14 +1,13 @@
 """The data folder of an index and its configuration: one frozen value, loaded once, unknown keys refused."""
 
-import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 from assay import durable
 from assay.keys.local import KeyFolder
-from assay.model.errors import OperatorError
+from assay.settings import read_settings
+from assay.trust.layout import Lifetimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,15 @@ class TrustConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessConfig:
+    """One ``[[witness]]``: its ``name``, where it answers, and how long it is waited for."""
+
+    name: str
+    url: str
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class IndexConfig:
     """``config.toml`` of a data folder."""
 
@@ -50,11 +58,13 @@ class IndexConfig:
     names: NamesConfig = field(default_factory=NamesConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    witness: tuple[WitnessConfig, ...] = ()
 
     @property
-    def timestamp_lifetime(self) -> timedelta:
-        """How long timestamp and snapshot are valid."""
-        return timedelta(hours=self.trust.timestamp_hours)
+    def lifetimes(self) -> Lifetimes:
+        """How long each role is valid."""
+        hours = timedelta(hours=self.trust.timestamp_hours)
+        return Lifetimes(timestamp=hours, snapshot=hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,50 +126,4 @@ class DataFolder:
 
 def load_config(path: Path) -> IndexConfig:
     """Read ``config.toml``; a missing file is the defaults. Raises OperatorError naming the key."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return IndexConfig()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OperatorError(f"not TOML: {error}", subject=str(path), rule="config") from error
-    sections = {f.name: f.default_factory for f in fields(IndexConfig)}
-    unknown = set(document) - set(sections)
-    if unknown:
-        raise _bad_key(path, min(unknown), "known sections", ", ".join(sections))
-    parsed = {
-        name: _section(path, name, type(IndexConfig().__getattribute__(name)), document[name]) for name in document
-    }
-    return IndexConfig(**parsed)
-
-
-S = TypeVar("S")
-
-
-def _section(path: Path, name: str, kind: type[S], table: Any) -> S:
-    if not isinstance(table, dict):
-        raise _bad_key(path, name, "a table", type(table).__name__)
-    known = {f.name: f.type for f in fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            raise _bad_key(path, f"{name}.{key}", "one of", ", ".join(known))
-        values[key] = tuple(value) if isinstance(value, list) else value
-        if not _fits(values[key], str(known[key])):
-            raise _bad_key(path, f"{name}.{key}", str(known[key]), repr(value))
-    return kind(**values)
-
-
-def _fits(value: object, annotation: str) -> bool:
-    if "tuple" in annotation:
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if "float" in annotation:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if "int" in annotation:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, str)
-
-
-def _bad_key(path: Path, key: str, expected: str, found: str) -> OperatorError:
-    return OperatorError(
-        "this key is not understood", subject=f"{path}: {key}", rule="config", expected=expected, found=found
-    )
+    return read_settings(path, IndexConfig)

@@ -16,7 +16,7 @@ from assay.keys.local import KeyFolder, hold_local_ceremony
 from assay.model.digests import sha256_of
 from assay.model.errors import OperatorError
 from assay.model.permissions import Action, Scope
-from assay.trust.layout import ROOT, Lifetimes, metadata_path
+from assay.trust.layout import ROOT, metadata_path
 
 ADMIN = "admin"
 _CEREMONY = "ceremony"
@@ -53,7 +53,7 @@ def establish(data: DataFolder, config: IndexConfig, passphrase: bytes | None, n
 def _hold_ceremony(data: DataFolder, config: IndexConfig, passphrase: bytes | None, now: datetime) -> None:
     draft = data.root / ".ceremony"
     shutil.rmtree(draft, ignore_errors=True)
-    lifetimes = Lifetimes(timestamp=config.timestamp_lifetime, snapshot=config.timestamp_lifetime)
+    lifetimes = config.lifetimes
     moment = now.replace(microsecond=0)
     signed = hold_local_ceremony(KeyFolder(draft), passphrase, moment, config.trust.bin_bits, lifetimes)
     durable.write_files({draft / _CEREMONY / f"{role}.json": file for role, file in signed.items()})

@@ -19,7 +19,6 @@ from assay.index.signer.online import open_log_key, open_online_keys
 from assay.index.signer.process import Announcer, run_signer
 from assay.index.signer.publish import Publisher
 from assay.model.errors import AssayError
-from assay.trust.layout import Lifetimes
 
 
 def main() -> int:
@@ -38,7 +37,7 @@ def main() -> int:
             Inbox(data.inbox),
             FileChecks(BlobStore(data.blobs), InspectionLimits()),
             lambda root, bins: open_online_keys(data.keys, root, bins, passphrase),
-            Lifetimes(timestamp=config.timestamp_lifetime, snapshot=config.timestamp_lifetime),
+            config.lifetimes,
             LogWriter(published, lambda identity: open_log_key(data.keys, identity, passphrase)),
         )
         announcer = Announcer(data.socket)
