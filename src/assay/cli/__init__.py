@@ -11,15 +11,20 @@ from assay.cli.output import report_error
 from assay.model.errors import AssayError
 
 VERBS = {
+    "archive": "a project that takes no more uploads",
     "audit": "is this installed environment what the index vouches for?",
     "ceremony": "offline keys: plan, sign, verify and publish",
+    "deprecate": "tell installers that a project is obsolete",
     "demo": "the whole story in one minute, ending in attacks that fail",
     "explain": "who vouches for a file, since when, with which authority",
     "grant": "who may upload to a project",
     "init": "make the data folder of an index",
     "key": "make and inspect keys",
     "log": "does the index show everybody the same, and is everything it signed in its log?",
-    "project": "register and list projects",
+    "project": "register, list and transfer projects",
+    "quarantine": "offer nothing of a project, take nothing for it",
+    "reactivate": "undo archive, deprecate or quarantine",
+    "remove": "take a file, a version or a project away for good",
     "run": "run any installer, verified",
     "seal": "make what was published unchangeable",
     "serve": "run the index",
@@ -27,8 +32,10 @@ VERBS = {
     "token": "API tokens: create, list, revoke",
     "trust": "which indexes this machine trusts",
     "tuf-client": "the conformance protocol for TUF clients",
+    "unyank": "undo a yank",
     "user": "accounts: create, list",
     "verify": "are these files what the index vouches for?",
+    "yank": "installers pass a file or version over unless it is pinned",
 }
 
 

@@ -1,6 +1,7 @@
 """What the verbs that work on an index's data folder share: opening its ledger, and who acts."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,11 @@ from sqlalchemy import Connection
 
 from assay.index.config import DataFolder
 from assay.index.ledger import Ledger
-from assay.model.errors import OperatorError
+from assay.index.ledger.publications import outbox_state
+from assay.model.errors import OperatorError, SignerRefused
+
+SETTLE_S = 20.0
+POLL_S = 0.1
 
 ACTOR = "local-admin"
 """Whoever can write the data folder administers the index; events say so."""
@@ -23,6 +28,25 @@ data_option = click.option(
 def now() -> datetime:
     """The current moment, UTC."""
     return datetime.now(UTC)
+
+
+def settle(data: Path, proposals: Sequence[int]) -> str:
+    """Wait for ``proposals`` while an index runs on ``data``; says what came of them.
+
+    Raises SignerRefused with the signer's reason.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        with ledger_of(data) as connection:
+            states = [outbox_state(connection, seq) for seq in proposals]
+        refused = [reason for state, reason in states if state == "refused"]
+        if refused:
+            raise SignerRefused(refused[0] or "the signer refused this")
+        if all(state == "published" for state, _ in states):
+            return "published"
+        if time.monotonic() > deadline or not DataFolder(data.resolve()).web_marker.exists():
+            return "recorded; the index publishes it when it runs"
+        time.sleep(POLL_S)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import click
 
 from assay.cli.desk import ACTOR, data_option, ledger_of, now
 from assay.cli.output import json_option, print_result
+from assay.index import states
 from assay.index.ledger import accounts
 from assay.model.names import parse_project_name
 from assay.model.permissions import ProjectRole
@@ -13,7 +14,7 @@ from assay.model.permissions import ProjectRole
 
 @click.group()
 def command() -> None:
-    """Register and list projects."""
+    """Register, list and transfer projects."""
 
 
 @command.command()
@@ -40,3 +41,17 @@ def list_(data: Path, as_json: bool) -> None:
     with ledger_of(data) as connection:
         names = accounts.project_names(connection)
     print_result({"projects": names}, "\n".join(names), as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("user")
+@data_option
+@json_option
+def transfer(name: str, user: str, data: Path, as_json: bool) -> None:
+    """Make USER the only owner of the project NAME. Maintainers keep their role."""
+    project = parse_project_name(name)
+    with ledger_of(data, write=True) as connection:
+        former = states.transfer(connection, project, user, ACTOR, now())
+    result = {"project": project, "owner": user, "former_owners": former}
+    print_result(result, f"{project} belongs to {user} now", as_json=as_json)

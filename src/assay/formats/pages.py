@@ -50,22 +50,45 @@ class PageFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """A file that was removed for good: what its name stood for, so that it never stands for anything else."""
+
+    filename: str
+    sha256: Sha256
+    upload_time: datetime
+    removed: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectPage:
-    """A whole page. ``files`` are ordered by version, then filename; filenames are unique."""
+    """A whole page. ``files`` are ordered by version, then filename; filenames are unique, ``removed`` ones too.
+
+    ``withheld``: what ``files`` held before the project was quarantined; a quarantined page offers no file (PEP 792).
+    ``tombstone``: the project was removed; its page says so for ever and takes no file again.
+    """
 
     project: ProjectName
     origin: Origin
     files: tuple[PageFile, ...]
     status: Status = "active"
     status_reason: str | None = None
+    withheld: tuple[PageFile, ...] = ()
+    removed: tuple[RemovedFile, ...] = ()
+    tombstone: bool = False
 
     def file(self, filename: str) -> PageFile | None:
         """The entry of ``filename``, or None."""
         return next((file for file in self.files if file.filename == filename), None)
 
+    def known_hash(self, filename: str) -> Sha256 | None:
+        """What ``filename`` stands for, or stood for before it was removed; None for a name that is free."""
+        known = (*self.files, *self.withheld, *self.removed)
+        return next((file.sha256 for file in known if file.filename == filename), None)
+
     def first_upload(self, version: str) -> datetime | None:
-        """When the first file of ``version`` was uploaded; None while it has none."""
-        times = [file.upload_time for file in self.files if version_of(self.project, file) == version]
+        """When the first file of ``version`` was uploaded, be it removed since; None where it never had one."""
+        known = (*self.files, *self.withheld, *self.removed)
+        times = [file.upload_time for file in known if version_of(self.project, file) == version]
         return min(times, default=None)
 
     def with_files(self, files: tuple[PageFile, ...]) -> "ProjectPage":
@@ -83,7 +106,7 @@ def sort_files(project: ProjectName, files: tuple[PageFile, ...]) -> tuple[PageF
     return tuple(sorted(files, key=lambda file: (Version(version_of(project, file)), file.filename)))
 
 
-def version_of(project: ProjectName, file: PageFile) -> str:
+def version_of(project: ProjectName, file: PageFile | RemovedFile) -> str:
     """The version that ``file``'s name says, in canonical form."""
     return parse_distribution(file.filename, project).version
 
@@ -105,7 +128,14 @@ def format_time(moment: datetime) -> str:
 
 def render_page_json(page: ProjectPage) -> bytes:
     """The page's canonical bytes: PEP 691 JSON with sorted keys."""
-    meta: dict[str, Any] = {"api-version": API_VERSION, "_assay": {"origin": page.origin}}
+    own: dict[str, Any] = {"origin": page.origin}
+    if page.withheld:
+        own["withheld"] = [_render_file(file) for file in page.withheld]
+    if page.removed:
+        own["removed"] = [_render_removed(file) for file in page.removed]
+    if page.tombstone:
+        own["tombstone"] = True
+    meta: dict[str, Any] = {"api-version": API_VERSION, "_assay": own}
     document: dict[str, Any] = {
         "meta": meta,
         "name": page.project,
@@ -140,18 +170,31 @@ def _render_file(file: PageFile) -> dict[str, Any]:
     return entry
 
 
+def _render_removed(file: RemovedFile) -> dict[str, Any]:
+    return {
+        "filename": file.filename,
+        "sha256": file.sha256,
+        "upload-time": format_time(file.upload_time),
+        "removed": format_time(file.removed),
+    }
+
+
 def parse_page_json(data: bytes) -> ProjectPage:
     """Read bytes that ``render_page_json`` wrote. Raises VerificationFailed for anything else."""
     try:
         document = orjson.loads(data)
         project = parse_project_name(document["name"])
         status = document.get("project-status", {})
+        own = document["meta"]["_assay"]
         return ProjectPage(
             project=project,
-            origin=document["meta"]["_assay"]["origin"],
+            origin=own["origin"],
             files=tuple(_parse_file(entry) for entry in document["files"]),
             status=status.get("status", "active"),
             status_reason=status.get("reason"),
+            withheld=tuple(_parse_file(entry) for entry in own.get("withheld", ())),
+            removed=tuple(_parse_removed(entry) for entry in own.get("removed", ())),
+            tombstone=own.get("tombstone", False),
         )
     except (ValueError, KeyError, TypeError, AttributeError, AssayError) as error:
         raise VerificationFailed(
@@ -159,6 +202,15 @@ def parse_page_json(data: bytes) -> ProjectPage:
             rule="page-format",
             found=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _parse_removed(entry: dict[str, Any]) -> RemovedFile:
+    return RemovedFile(
+        filename=entry["filename"],
+        sha256=parse_sha256(entry["sha256"]),
+        upload_time=datetime.fromisoformat(entry["upload-time"]),
+        removed=datetime.fromisoformat(entry["removed"]),
+    )
 
 
 def _parse_file(entry: dict[str, Any]) -> PageFile:

@@ -21,10 +21,11 @@ from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
-from assay.model.errors import AlreadyExists, NotAllowed
+from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed
 from assay.model.names import ProjectName, require_registrable
 from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
 from assay.model.releases import require_open
+from assay.model.statuses import require_accepting
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def _decide(connection: Connection, principal: Principal, project: ProjectName, 
             rule="upstream-project",
             next_step="choose another name, or reserve it as a private name before anybody installs it",
         )
+    require_accepting(project, row.status)
     return decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
 
 
@@ -133,6 +135,13 @@ def _identical(connection: Connection, distribution: Distribution, sha256: Sha25
     old = find_file(connection, distribution.project, distribution.filename)
     if old is None or old.state == "refused":
         return None
+    if old.state == "removed":
+        raise InvalidUpload(
+            "this file was removed; a removed name never returns",
+            subject=distribution.filename,
+            rule="filename-removed",
+            next_step="release a new version",
+        )
     if old.sha256 != sha256:
         raise AlreadyExists(
             "this filename already exists with other bytes",

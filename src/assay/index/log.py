@@ -16,7 +16,7 @@ from typing import Any, Final
 from tuf.api.metadata import Targets, Timestamp
 
 from assay.index.ledger.publications import Intent, LedgerEvent
-from assay.index.proposals import ProposedFile, PublishFiles, Yank
+from assay.index.proposals import Entomb, ProposedFile, PublishFiles, Remove, SetStatus, StateChange, Yank
 from assay.index.published import PublishedStore
 from assay.model.digests import sha256_of
 from assay.model.errors import KeyUnavailable, SignerRefused, StorageUnavailable, VerificationFailed
@@ -27,10 +27,13 @@ from assay.trust.log.edge import Edge, append, read_edge
 from assay.trust.log.entry import (
     EVENT_UNREADABLE,
     FILE_PUBLISHED,
+    FILE_REMOVED,
     FILE_UNYANKED,
     FILE_YANKED,
     MAX_CUSTOM_BYTES,
     MAX_PAGE_BYTES,
+    PROJECT_REMOVED,
+    PROJECT_STATUS,
     ROLE_PUBLISHED,
     SIGNER,
     SIGNER_KINDS,
@@ -95,7 +98,7 @@ class LogWriter:
                     indexes[file_target(file.distribution)] = self._edge.size + len(entries)
                     entries.append(_file_entry(intent.time, file))
             else:
-                entries.append(_yank_entry(intent.time, row.proposal))
+                entries.append(_change_entry(intent.time, row.proposal))
         growth = append(self._edge, entries)
         head = LogHead(growth.edge.size, growth.edge.root)
         files = {f"{LOG}/{path}": data for path, data in growth.files.items()}
@@ -222,10 +225,21 @@ def _file_entry(now: datetime, file: ProposedFile) -> bytes:
     return encode_entry(LogEntry(FILE_PUBLISHED, now, actor if known else SIGNER, file.distribution.project, facts))
 
 
-def _yank_entry(now: datetime, yank: Yank) -> bytes:
-    kind = FILE_UNYANKED if yank.reason is None else FILE_YANKED
-    facts = {"filename": yank.filename} | ({"reason": yank.reason} if yank.reason is not None else {})
-    return encode_entry(LogEntry(kind, now, SIGNER, yank.project, fitted_facts(facts)))
+def _change_entry(now: datetime, change: StateChange) -> bytes:
+    kind: str
+    facts: dict[str, Any]
+    match change:
+        case Yank(filename=filename, reason=None):
+            kind, facts = FILE_UNYANKED, {"filename": filename}
+        case Yank(filename=filename, reason=reason):
+            kind, facts = FILE_YANKED, {"filename": filename, "reason": reason}
+        case Remove(filename=filename):
+            kind, facts = FILE_REMOVED, {"filename": filename}
+        case SetStatus(status=status, reason=reason):
+            kind, facts = PROJECT_STATUS, {"status": status, "reason": reason}
+        case Entomb():
+            kind, facts = PROJECT_REMOVED, {}
+    return encode_entry(LogEntry(kind, now, SIGNER, change.project, fitted_facts(facts)))
 
 
 def _is_full(tile: Tile, size: int) -> bool:

@@ -5,11 +5,11 @@ signer can check it against the bytes and against what it signed before.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
-from assay.formats.pages import Origin, PageFile, file_url, format_time
+from assay.formats.pages import Origin, PageFile, Status, file_url, format_time
 from assay.model.digests import parse_sha256
 from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import AssayError, SignerRefused
@@ -43,13 +43,41 @@ class Yank:
     reason: str | None
 
 
-Proposal = PublishFiles | Yank
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take a file away for good: its name never returns, not even with the same bytes (threat B6)."""
+
+    project: ProjectName
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """Give the project a status of PEP 792 with a ``reason`` for readers (None: none given)."""
+
+    project: ProjectName
+    status: Status
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entomb:
+    """Remove the project with every file of it: its name is never given again (threat B7)."""
+
+    project: ProjectName
+
+
+StateChange = Yank | Remove | SetStatus | Entomb
+Proposal = PublishFiles | StateChange
+
+_CHANGES: Mapping[str, type[StateChange]] = {"yank": Yank, "remove": Remove, "status": SetStatus, "entomb": Entomb}
+_KINDS = {change: kind for kind, change in _CHANGES.items()}
 
 
 def encode_proposal(proposal: Proposal) -> dict[str, Any]:
     """``proposal`` as JSON for the outbox."""
-    if isinstance(proposal, Yank):
-        return {"kind": "yank", "project": proposal.project, "filename": proposal.filename, "reason": proposal.reason}
+    if not isinstance(proposal, PublishFiles):
+        return {"kind": _KINDS[type(proposal)], **asdict(proposal)}
     return {
         "kind": "files",
         "project": proposal.project,
@@ -77,8 +105,8 @@ def decode_proposal(document: Mapping[str, Any]) -> Proposal:
     """The inverse of ``encode_proposal``. Raises SignerRefused for a row that is none."""
     try:
         project = parse_project_name(document["project"])
-        if document["kind"] == "yank":
-            return Yank(project, document["filename"], document["reason"])
+        if document["kind"] in _CHANGES:
+            return _decode_change(project, document)
         if document["kind"] != "files" or document["origin"] not in ("upload", "upstream"):
             raise ValueError(f"unknown kind or origin: {document['kind']!r}")
         return PublishFiles(project, document["origin"], tuple(_decode_file(project, row) for row in document["files"]))
@@ -88,6 +116,17 @@ def decode_proposal(document: Mapping[str, Any]) -> Proposal:
             rule="outbox-row",
             found=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _decode_change(project: ProjectName, document: Mapping[str, Any]) -> StateChange:
+    change = _CHANGES[document["kind"]]
+    given = {name: document[name] for name in change.__dataclass_fields__ if name != "project"}
+    for name, value in given.items():
+        if not isinstance(value, str) and not (value is None and name == "reason"):
+            raise TypeError(f"{name}: {value!r}")
+    if "status" in given and given["status"] not in get_args(Status):
+        raise ValueError(f"unknown status {given['status']!r}")
+    return change(project, **given)
 
 
 def _decode_file(project: ProjectName, row: Mapping[str, Any]) -> ProposedFile:

@@ -18,6 +18,7 @@ from assay.index.ledger.schema import events, grants, projects, tokens, users
 from assay.model.errors import AlreadyExists, CallerError, NotAllowed, NotFound
 from assay.model.names import ProjectName, confusable_skeleton
 from assay.model.permissions import Action, Grant, Principal, ProjectRole, Scope
+from assay.model.statuses import REMOVED, require_accepting
 
 TOKEN_PATTERN = re.compile(r"\Aassay_[a-z2-7]{58}\Z")
 _USER = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
@@ -37,12 +38,13 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
-    """A project as the ledger knows it. ``origin``: upload or upstream."""
+    """A project as the ledger knows it. ``origin``: upload or upstream; ``status``: one of ``model.statuses``."""
 
     name: ProjectName
     origin: str
     private: bool
     upstream_etag: str | None
+    status: str
 
 
 def record_event(
@@ -177,7 +179,7 @@ def find_project(connection: Connection, name: ProjectName) -> ProjectRow | None
     row = connection.execute(select(projects).where(projects.c.name == name)).mappings().first()
     if row is None:
         return None
-    return ProjectRow(ProjectName(row["name"]), row["origin"], row["private"], row["upstream_etag"])
+    return ProjectRow(ProjectName(row["name"]), row["origin"], row["private"], row["upstream_etag"], row["status"])
 
 
 def create_project(
@@ -189,8 +191,11 @@ def create_project(
     origin: str = "upload",
     private: bool = False,
 ) -> None:
-    """Register a project. Raises AlreadyExists."""
-    if find_project(connection, name):
+    """Register a project. Raises AlreadyExists; NotAllowed for the name of one that was removed."""
+    taken = find_project(connection, name)
+    if taken is not None:
+        if taken.status == REMOVED:
+            require_accepting(name, taken.status)
         raise AlreadyExists("this project exists already", subject=name)
     connection.execute(
         insert(projects).values(
@@ -252,3 +257,10 @@ def find_grant(connection: Connection, project: ProjectName, user: str) -> Grant
     if row is None:
         return None
     return Grant(project, user, ProjectRole(row["role"]), row["granted_by"], row["granted_at"])
+
+
+def grants_on(connection: Connection, project: ProjectName) -> list[Grant]:
+    """Every role on ``project`` that is in force, oldest first."""
+    mine = (grants.c.project == project, grants.c.revoked_at.is_(None))
+    rows = connection.execute(select(grants).where(*mine).order_by(grants.c.id)).mappings()
+    return [Grant(project, row["user"], ProjectRole(row["role"]), row["granted_by"], row["granted_at"]) for row in rows]

@@ -74,6 +74,7 @@ projects = Table(
     Column("skeleton", String(100), nullable=False, index=True),
     Column("origin", String(16), nullable=False),
     Column("private", Boolean, nullable=False, default=False),
+    Column("status", String(16), nullable=False, default="active", server_default="active"),
     Column("created", Instant, nullable=False),
     Column("created_by", String(64), nullable=False),
     Column("upstream_etag", String(200)),
@@ -108,7 +109,7 @@ files = Table(
     Column("state", String(16), nullable=False),
     UniqueConstraint("project", "filename"),
 )
-"""``proposal``: its row in the outbox. ``state``: pending, published, or refused (the signer would not sign it)."""
+"""``proposal``: its row in the outbox. ``state``: pending, published, removed, or refused (by the signer)."""
 
 events = Table(
     "events",

@@ -9,20 +9,28 @@ from datetime import datetime
 
 from assay.formats.pages import PageFile, ProjectPage
 from assay.index.ledger.publications import OutboxRow
-from assay.index.proposals import ProposedFile, PublishFiles, Yank
+from assay.index.proposals import ProposedFile, PublishFiles
+from assay.index.signer.states import change_state
+from assay.model.digests import Sha256
+from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
 from assay.model.releases import require_open
-from assay.trust.layout import file_target
+from assay.model.statuses import REMOVED, require_accepting
+from assay.trust.layout import TargetPath, file_target
 from assay.trust.plan import NewTarget
 
 
 @dataclass(slots=True)
 class Applied:
-    """What the proposals of one publication come to: new pages by project, new targets, refusals by outbox number."""
+    """What the proposals of one publication come to: new pages by project, new targets, refusals by outbox number.
+
+    ``removed``: paths that leave for good, with the hash that they will always have had.
+    """
 
     pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
     targets: list[NewTarget] = field(default_factory=list)
+    removed: dict[TargetPath, Sha256] = field(default_factory=dict)
     refused: dict[int, AssayError] = field(default_factory=dict)
 
 
@@ -42,15 +50,18 @@ def apply_proposals(
         project = row.proposal.project
         try:
             before = applied.pages.get(project) or published_page(project)
-            if isinstance(row.proposal, Yank):
-                page, targets = _yank(before, row.proposal), list[NewTarget]()
-            else:
+            targets, gone = list[NewTarget](), tuple[PageFile, ...]()
+            if isinstance(row.proposal, PublishFiles):
                 page, targets = _publish(before, row.proposal, check_file, now)
+            else:
+                page, gone = change_state(before, row.proposal, now)
         except AssayError as error:
             applied.refused[row.seq] = error
             continue
         applied.pages[project] = page
         applied.targets.extend(targets)
+        applied.removed |= {_path(project, file): file.sha256 for file in gone}
+    applied.targets = [target for target in applied.targets if target.path not in applied.removed]
     return applied
 
 
@@ -69,9 +80,10 @@ def _publish(
             expected=page.origin,
             found=proposal.origin,
         )
+    require_accepting(page.project, REMOVED if page.tombstone else page.status)
     targets = []
     for file in proposal.files:
-        _require_unpublished(page.file(file.entry.filename), file.entry)
+        _require_unpublished(page, file.entry)
         if proposal.origin == "upload" and page.file(file.entry.filename) is None:
             version = file.distribution.version
             require_open(page.project, version, page.first_upload(version), now)
@@ -80,19 +92,25 @@ def _publish(
     return page.with_files(tuple(file.entry for file in proposal.files)), targets
 
 
-def _require_unpublished(old: PageFile | None, new: PageFile) -> None:
-    if old is not None and old.sha256 != new.sha256:
+def _require_unpublished(page: ProjectPage, new: PageFile) -> None:
+    known = page.known_hash(new.filename)
+    if any(file.filename == new.filename for file in page.removed):
+        raise SignerRefused(
+            "this file was removed; a removed name never returns",
+            subject=new.filename,
+            rule="filename-removed",
+            expected="a name that was never used",
+            found=f"sha256 {new.sha256}",
+        )
+    if known is not None and known != new.sha256:
         raise SignerRefused(
             "this filename was published with other bytes; one path has one hash, for ever",
             subject=new.filename,
             rule="second-hash",
-            expected=f"sha256 {old.sha256}",
+            expected=f"sha256 {known}",
             found=f"sha256 {new.sha256}",
         )
 
 
-def _yank(before: ProjectPage | None, proposal: Yank) -> ProjectPage:
-    old = before.file(proposal.filename) if before else None
-    if before is None or old is None:
-        raise SignerRefused("no such file is published", subject=proposal.filename, rule="not-published")
-    return before.with_files((old.yank(proposal.reason),))
+def _path(project: ProjectName, file: PageFile) -> TargetPath:
+    return file_target(parse_distribution(file.filename, project))

@@ -15,7 +15,7 @@ from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.state import PublishedState, answer_from
-from assay.model.digests import sha256_of
+from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
 from assay.model.names import ProjectName
 from assay.trust.envelope import sign_envelope
@@ -48,7 +48,10 @@ from assay.trust.verify import TrustedMetadata
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """``files`` go under immutable names; then ``root`` (if any), the page pointers of ``pages``, and ``timestamp``."""
+    """One publication. ``withdrawn``: files that leave the online bins for good, with their hashes.
+
+    ``files`` go under immutable names; then ``root`` (if any), the page pointers of ``pages``, and ``timestamp``.
+    """
 
     files: Mapping[str, bytes]
     root: bytes | None
@@ -56,6 +59,7 @@ class Draft:
     pages: Mapping[str, str]
     bins: Mapping[str, Targets]
     changes: Changes
+    withdrawn: Mapping[TargetPath, Sha256]
     log: LogDraft | None
 
 
@@ -71,7 +75,9 @@ def draft_publication(
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
     pages = {project: render_page_json(page) for project, page in applied.pages.items()}
     published = log.numbered(applied.targets) if log is not None else applied.targets
-    changes = Changes((*published, *_page_targets(pages)), _sealed_now(state, offline))
+    leaving = _sealed_now(state, offline)
+    withdrawn = {path: applied.removed[path] for path in applied.removed.keys() - leaving if state.online_target(path)}
+    changes = Changes((*published, *_page_targets(pages)), leaving | frozenset(withdrawn))
     succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
     touched = group_by_bin(changes, succinct)
     renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
@@ -97,6 +103,7 @@ def draft_publication(
         pages={str(project): sha256_of(data) for project, data in pages.items()},
         bins=bins,
         changes=changes,
+        withdrawn=withdrawn,
         log=log,
     )
 
@@ -119,8 +126,10 @@ def check_draft(state: PublishedState, published: PublishedStore, draft: Draft, 
         if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
             raise _self_check_failed(wanted.path, wanted.sha256, found.sha256 if found else "nothing")
     for path in draft.changes.removed:
-        if (found := drive(lookup(trusted, path), answer)) is None:
-            raise _self_check_failed(path, "what was sealed", "nothing")
+        found = drive(lookup(trusted, path), answer)
+        if (found is None) != (path in draft.withdrawn):
+            expected = "nothing" if path in draft.withdrawn else "what was sealed"
+            raise _self_check_failed(path, expected, found.sha256 if found else "nothing")
     return trusted
 
 

@@ -25,6 +25,8 @@ from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import NotFound, Unreachable, UpstreamChanged, UpstreamError
 from assay.model.names import ProjectName
+from assay.model.statuses import QUARANTINED
+from assay.model.statuses import REMOVED as REMOVED_PROJECT
 
 ACTOR = "upstream"
 REMOVED = "removed upstream"
@@ -95,10 +97,12 @@ class PullThrough:
             self._fresh_until[project] = self._clock() + timedelta(seconds=self._settings.max_age_s)
 
     def is_ours(self, project: ProjectName, row: accounts.ProjectRow | None) -> bool:
-        """Whether the name may never go upstream: uploaded here, marked private, or matching a private glob."""
+        """Whether the name may not go upstream: ours, private, quarantined or removed here."""
         if any(fnmatch.fnmatchcase(project, glob) for glob in self._settings.private):
             return True
-        return row is not None and (row.private or row.origin != ACTOR)
+        if row is None:
+            return False
+        return row.private or row.origin != ACTOR or row.status in (QUARANTINED, REMOVED_PROJECT)
 
     def _project(self, project: ProjectName) -> accounts.ProjectRow | None:
         with self._ledger.read() as connection:

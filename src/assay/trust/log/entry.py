@@ -29,9 +29,22 @@ FILE_PUBLISHED = "file-published"
 FILE_REMOVED = "file-removed"
 FILE_YANKED = "file-yanked"
 FILE_UNYANKED = "file-unyanked"
+PROJECT_STATUS = "project-status"
+PROJECT_REMOVED = "project-removed"
 ROLE_PUBLISHED = "role-published"
 EVENT_UNREADABLE = "event-unreadable"
-SIGNER_KINDS = frozenset({FILE_PUBLISHED, FILE_REMOVED, FILE_YANKED, FILE_UNYANKED, ROLE_PUBLISHED, EVENT_UNREADABLE})
+SIGNER_KINDS = frozenset(
+    {
+        FILE_PUBLISHED,
+        FILE_REMOVED,
+        FILE_YANKED,
+        FILE_UNYANKED,
+        PROJECT_STATUS,
+        PROJECT_REMOVED,
+        ROLE_PUBLISHED,
+        EVENT_UNREADABLE,
+    }
+)
 """What the signer logs of its own signing; every other kind is the ledger's word."""
 
 SIGNER = "signer"
