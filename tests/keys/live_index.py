@@ -30,6 +30,7 @@ from assay.trust.envelope import sign_envelope
 from assay.trust.layout import (
     BIN_PREFIX,
     BINS,
+    CLAIMED_NEW,
     ONLINE_ROLES,
     ROOT,
     SNAPSHOT,
@@ -161,6 +162,11 @@ class LiveIndex:
             after = plan_bin(before, Changes(), self.room.now, Lifetimes())
             served.files[metadata_filename(role, after.version)] = sign_envelope(after, [keys[BIN_PREFIX]])
             versions[role] = after.version
+        name = metadata_filename(CLAIMED_NEW, old.meta[f"{CLAIMED_NEW}.json"].version)
+        claims = Metadata[Targets].from_bytes(served.files[name]).signed
+        claims.version += 1
+        served.files[metadata_filename(CLAIMED_NEW, claims.version)] = sign_envelope(claims, [keys[BIN_PREFIX]])
+        versions[CLAIMED_NEW] = claims.version
         snapshot = plan_snapshot(old, versions, self.room.now, Lifetimes())
         data = sign_envelope(snapshot, [keys[SNAPSHOT]])
         served.files[metadata_filename(SNAPSHOT, snapshot.version)] = data

@@ -27,11 +27,16 @@ class ProposedFile:
 
 @dataclass(frozen=True, slots=True)
 class PublishFiles:
-    """Add ``files`` to the project's page. ``origin`` must be the page's own; an empty page may be created."""
+    """Add ``files`` to the project's page. ``origin`` must be the page's own; an empty page may be created.
+
+    ``claim``: the next version of the role that the project's developers sign, as its file's text, which lists
+    ``files``; alone it makes a first claim, renews one or changes its keys.
+    """
 
     project: ProjectName
     origin: Origin
     files: tuple[ProposedFile, ...]
+    claim: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,13 @@ def encode_proposal(proposal: Proposal) -> dict[str, Any]:
     """``proposal`` as JSON for the outbox."""
     if not isinstance(proposal, PublishFiles):
         return {"kind": _KINDS[type(proposal)], **asdict(proposal)}
-    return {
+    document = {
         "kind": "files",
         "project": proposal.project,
         "origin": proposal.origin,
         "files": [_encode_file(file) for file in proposal.files],
     }
+    return document if proposal.claim is None else {**document, "claim": proposal.claim}
 
 
 def _encode_file(file: ProposedFile) -> dict[str, Any]:
@@ -109,7 +115,11 @@ def decode_proposal(document: Mapping[str, Any]) -> Proposal:
             return _decode_change(project, document)
         if document["kind"] != "files" or document["origin"] not in ("upload", "upstream"):
             raise ValueError(f"unknown kind or origin: {document['kind']!r}")
-        return PublishFiles(project, document["origin"], tuple(_decode_file(project, row) for row in document["files"]))
+        files = tuple(_decode_file(project, row) for row in document["files"])
+        claim = document.get("claim")
+        if not isinstance(claim, str | None):
+            raise TypeError("the claim is not text")
+        return PublishFiles(project, document["origin"], files, claim)
     except (KeyError, TypeError, ValueError, AssayError) as error:
         raise SignerRefused(
             "the outbox holds a row that Assay did not write",

@@ -14,6 +14,7 @@ from assay.formats.pages import PageFile, ProjectPage, version_of
 from assay.index.config import DataFolder
 from assay.index.handover import read_published
 from assay.index.published import PublishedStore
+from assay.index.signer.claims import is_sealed, published_claims
 from assay.index.signer.state import PublishedState
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.sealing import FILES, KIND, encode_sealed
@@ -21,6 +22,7 @@ from assay.model.digests import parse_sha256, sha256_of
 from assay.model.errors import CallerError
 from assay.model.names import ProjectName, parse_project_name
 from assay.model.releases import is_closed
+from assay.trust.claims import custom_of
 from assay.trust.layout import ROOT, TARGETS, TargetPath, hashed_path
 from assay.trust.seal import SealedFile, seals_of, seals_to_merge
 
@@ -72,6 +74,11 @@ def _unsealed(state: PublishedState) -> Iterator[SealedFile]:
             if path.startswith("packages/"):
                 custom = file.unrecognized_fields.get("custom", {})
                 yield SealedFile(TargetPath(path), file.length, parse_sha256(file.hashes["sha256"]), custom)
+    for found in published_claims(state):
+        for path, file in found.role.targets.items():
+            if not is_sealed(state, TargetPath(path)):
+                sha256 = parse_sha256(file.hashes["sha256"])
+                yield SealedFile(TargetPath(path), file.length, sha256, custom_of(file))
 
 
 def _manifests(state: PublishedState, new: list[SealedFile], now: datetime) -> Iterator[tuple[TargetPath, bytes]]:

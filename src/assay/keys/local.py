@@ -54,7 +54,7 @@ def hold_local_ceremony(
         for role in (*OFFLINE_ROLES, *ONLINE_ROLES, LOG)
     }
     top_level = {role: [public[role]] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
-    targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets)
+    targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets, [public[BIN_PREFIX]])
     name_log(targets, identity_of_key(bytes.fromhex(public[LOG].keyval["public"])))
     signed: dict[str, Root | Targets] = {
         ROOT: plan_root(top_level, {}, 1, now + lifetimes.root),

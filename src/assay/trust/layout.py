@@ -39,8 +39,15 @@ class Lifetimes:
     bins: timedelta = timedelta(days=90)
     seal: timedelta = timedelta(days=5 * 365)
     bin: timedelta = timedelta(days=30)
+    claimed: timedelta = timedelta(days=90)
+    claimed_new: timedelta = timedelta(days=7)
+    claim: timedelta = timedelta(days=365)
     snapshot: timedelta = timedelta(days=1)
     timestamp: timedelta = timedelta(days=1)
+
+    def of_online(self, role: str) -> timedelta:
+        """The life of a bin, or of a role that delegates the claims since the last ceremony."""
+        return self.claimed_new if role.startswith(CLAIMED_NEW) else self.bin
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from datetime import datetime
 from tuf.api.metadata import Root, Snapshot, Targets
 
 from assay.model.errors import VerificationFailed
+from assay.trust.claims import CLAIM_PREFIX, is_claiming
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, RoleLimits
+from assay.trust.layout import BINS, CLAIMED_NEW, ROOT, TARGETS, RoleLimits
 from assay.trust.verify import TrustedMetadata, require_role_signed
 
 
@@ -77,7 +78,9 @@ class _Walk:
     taken: dict[str, Targets] = field(default_factory=dict)
 
     def descend(self, delegator: Targets, role: str, current: Targets | None) -> None:
-        """Take ``role`` and whatever it delegates in turn."""
+        """Take ``role`` and whatever it delegates in turn; what is signed online, or by developers, stays out."""
+        if is_claiming(role, CLAIMED_NEW) or role.startswith(CLAIM_PREFIX):
+            return
         if role not in self.files or not self._is_newer(role):
             if self._listed(role) is None:
                 raise VerificationFailed(

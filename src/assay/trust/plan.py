@@ -31,6 +31,8 @@ from assay.trust.layout import (
     BIN_PREFIX,
     BINNED_PATHS,
     BINS,
+    CLAIMED_NEW,
+    PACKAGE_PATHS,
     ROOT,
     SNAPSHOT,
     SPEC_VERSION,
@@ -78,11 +80,26 @@ def plan_root(
     return root
 
 
-def plan_targets(bins_keys: Iterable[Key], threshold: int, version: int, expires: datetime) -> Targets:
-    """The ``targets`` role: no targets of its own, only delegations in the order of ``layout.SEARCH_ORDER``."""
+def plan_targets(
+    bins_keys: Iterable[Key],
+    threshold: int,
+    version: int,
+    expires: datetime,
+    claims_keys: Iterable[Key] = (),
+    claims_threshold: int = 1,
+) -> Targets:
+    """The ``targets`` role: no targets of its own, only delegations in the order of ``layout.SEARCH_ORDER``.
+
+    ``claims_keys`` sign ``claimed-new``, online, with ``claims_threshold``; without any there are no claims.
+    """
     keys = {key.keyid: key for key in bins_keys}
     bins = DelegatedRole(BINS, sorted(keys), threshold, terminating=True, paths=BINNED_PATHS)
-    return Targets(version, SPEC_VERSION, expires, {}, Delegations(keys, {BINS: bins}))
+    claiming = {key.keyid: key for key in claims_keys}
+    roles = {BINS: bins}
+    if claiming:
+        new = DelegatedRole(CLAIMED_NEW, sorted(claiming), claims_threshold, terminating=False, paths=PACKAGE_PATHS)
+        roles = {CLAIMED_NEW: new, BINS: bins}
+    return Targets(version, SPEC_VERSION, expires, {}, Delegations({**claiming, **keys}, roles))
 
 
 def plan_bins(bin_keys: Iterable[Key], threshold: int, bit_length: int, version: int, expires: datetime) -> Targets:

@@ -10,6 +10,10 @@ from datetime import datetime
 from assay.formats.pages import PageFile, ProjectPage
 from assay.index.ledger.publications import OutboxRow
 from assay.index.proposals import ProposedFile, PublishFiles
+from assay.index.provenance.attach import Attach
+from assay.index.provenance.changes import SignerChange
+from assay.index.signer.claims import ClaimUpdate
+from assay.index.signer.signing import SigningChecks
 from assay.index.signer.states import change_state
 from assay.model.digests import Sha256
 from assay.model.distributions import parse_distribution
@@ -20,17 +24,23 @@ from assay.model.statuses import REMOVED, require_accepting
 from assay.trust.layout import TargetPath, file_target
 from assay.trust.plan import NewTarget
 
+JudgeClaim = Callable[[PublishFiles, ClaimUpdate | None, Sequence[NewTarget], datetime], ClaimUpdate | None]
+
 
 @dataclass(slots=True)
 class Applied:
     """What the proposals of one publication come to: new pages by project, new targets, refusals by outbox number.
 
-    ``removed``: paths that leave for good, with the hash that they will always have had.
+    ``removed``: paths that leave for good, with the hash that they will always have had. ``claims``: the roles of
+    claimed projects, which list what ``targets`` would list of others. ``files``: certificates and trust roots that
+    pages pin, by their published names.
     """
 
     pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
     targets: list[NewTarget] = field(default_factory=list)
+    claims: dict[ProjectName, ClaimUpdate] = field(default_factory=dict)
     removed: dict[TargetPath, Sha256] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     refused: dict[int, AssayError] = field(default_factory=dict)
 
 
@@ -38,28 +48,40 @@ def apply_proposals(
     rows: Sequence[OutboxRow],
     published_page: Callable[[ProjectName], ProjectPage | None],
     check_file: Callable[[PublishFiles, ProposedFile], None],
+    judge_claim: JudgeClaim,
+    signing: SigningChecks,
     now: datetime,
 ) -> Applied:
     """Apply ``rows`` in order on top of ``published_page``, at ``now``.
 
     ``check_file`` raises for a file that may not be vouched for (its bytes, its archive). Errors of one proposal land
-    in ``refused`` and leave no trace in the pages.
+    in ``refused`` and leave no trace in the pages. ``judge_claim``: ``PublishedClaims.judge``. ``signing`` checks what
+    lies beside files.
     """
-    applied = Applied()
+    applied = Applied(files=signing.staged)
     for row in rows:
         project = row.proposal.project
         try:
             before = applied.pages.get(project) or published_page(project)
-            targets, gone = list[NewTarget](), tuple[PageFile, ...]()
+            targets, gone, claim = list[NewTarget](), tuple[PageFile, ...](), None
             if isinstance(row.proposal, PublishFiles):
-                page, targets = _publish(before, row.proposal, check_file, now)
+                waiting = [target for target in applied.targets if target.path.split("/")[1] == project]
+                claim = judge_claim(row.proposal, applied.claims.get(project), waiting, now)
+                page, targets = _publish(before, row.proposal, check_file, signing, now)
+            elif isinstance(row.proposal, Attach):
+                page = signing.attach(before, row.proposal, now)
+            elif isinstance(row.proposal, SignerChange):
+                page = signing.change(before, row.proposal, now)
             else:
                 page, gone = change_state(before, row.proposal, now)
         except AssayError as error:
             applied.refused[row.seq] = error
             continue
         applied.pages[project] = page
-        applied.targets.extend(targets)
+        if claim is not None:
+            applied.claims[project] = claim
+        elif project not in applied.claims:
+            applied.targets.extend(targets)
         applied.removed |= {_path(project, file): file.sha256 for file in gone}
     applied.targets = [target for target in applied.targets if target.path not in applied.removed]
     return applied
@@ -69,6 +91,7 @@ def _publish(
     before: ProjectPage | None,
     proposal: PublishFiles,
     check_file: Callable[[PublishFiles, ProposedFile], None],
+    signing: SigningChecks,
     now: datetime,
 ) -> tuple[ProjectPage, list[NewTarget]]:
     page = before or ProjectPage(proposal.project, proposal.origin, ())
@@ -81,15 +104,16 @@ def _publish(
             found=proposal.origin,
         )
     require_accepting(page.project, REMOVED if page.tombstone else page.status)
-    targets = []
+    targets, entries = [], []
     for file in proposal.files:
         _require_unpublished(page, file.entry)
         if proposal.origin == "upload" and page.file(file.entry.filename) is None:
             version = file.distribution.version
             require_open(page.project, version, page.first_upload(version), now)
         check_file(proposal, file)
+        entries.append(signing.admit(page, file, now) if proposal.origin == "upload" else file.entry)
         targets.append(NewTarget(file_target(file.distribution), file.entry.size, file.entry.sha256, file.custom))
-    return page.with_files(tuple(file.entry for file in proposal.files)), targets
+    return page.with_files(tuple(entries)), targets
 
 
 def _require_unpublished(page: ProjectPage, new: PageFile) -> None:

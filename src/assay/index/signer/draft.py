@@ -13,14 +13,18 @@ from assay.index.ledger.publications import Intent
 from assay.index.log import LogDraft
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied
+from assay.index.signer.claims import ClaimsDraft
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.state import PublishedState, answer_from
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
 from assay.model.names import ProjectName
+from assay.trust.claim_search import find_claim
+from assay.trust.claims import is_claiming
 from assay.trust.envelope import sign_envelope
 from assay.trust.layout import (
     BINS,
+    CLAIMED_NEW,
     ROOT,
     SEAL_PREFIX,
     SNAPSHOT,
@@ -59,6 +63,7 @@ class Draft:
     pages: Mapping[str, str]
     bins: Mapping[str, Targets]
     changes: Changes
+    claims: ClaimsDraft
     withdrawn: Mapping[TargetPath, Sha256]
     log: LogDraft | None
 
@@ -70,24 +75,28 @@ def draft_publication(
     offline: OfflineRoles,
     keys: OnlineKeys,
     lifetimes: Lifetimes,
+    claims: ClaimsDraft,
     log: LogDraft | None,
 ) -> Draft:
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
     pages = {project: render_page_json(page) for project, page in applied.pages.items()}
     published = log.numbered(applied.targets) if log is not None else applied.targets
-    leaving = _sealed_now(state, offline)
+    leaving = _sealed_now(state, offline) | claims.leaving
     withdrawn = {path: applied.removed[path] for path in applied.removed.keys() - leaving if state.online_target(path)}
-    changes = Changes((*published, *_page_targets(pages)), leaving | frozenset(withdrawn))
+    changes = Changes((*published, *claims.restored, *_page_targets(pages)), leaving | frozenset(withdrawn))
     succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
     touched = group_by_bin(changes, succinct)
     renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
     bins = {
         name: plan_bin(state.bin(name), touched.get(name, Changes()), intent.time, lifetimes)
         for name in sorted({*touched, *renewed})
-    }
+        if not is_claiming(name, CLAIMED_NEW)
+    } | dict(claims.delegating)
     files = {metadata_path(name, role.version): sign_envelope(role, [keys.bin]) for name, role in bins.items()}
     files |= {metadata_path(role, offline.signed[role].version): data for role, data in offline.files.items()}
+    files |= {metadata_path(role, version): data for role, (version, data) in claims.files.items()}
     versions = state.first_versions() | offline.versions() | {name: role.version for name, role in bins.items()}
+    versions |= {role: version for role, (version, _) in claims.files.items()}
     snapshot = plan_snapshot(state.snapshot, versions, intent.time, lifetimes)
     snapshot_file = sign_envelope(snapshot, [keys.snapshot])
     files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
@@ -96,6 +105,7 @@ def draft_publication(
         state_head(timestamp, log.head)
         files |= log.files
     files |= {hashed_path(page_target(project), sha256_of(data)): data for project, data in pages.items()}
+    files |= applied.files
     return Draft(
         files=files,
         root=offline.root,
@@ -103,6 +113,7 @@ def draft_publication(
         pages={str(project): sha256_of(data) for project, data in pages.items()},
         bins=bins,
         changes=changes,
+        claims=claims,
         withdrawn=withdrawn,
         log=log,
     )
@@ -121,15 +132,18 @@ def check_draft(state: PublishedState, published: PublishedStore, draft: Draft, 
         return answer_from(published, staged, request)
 
     drive(refresh(trusted), answer)
-    for wanted in draft.changes.new:
+    for wanted in (*draft.changes.new, *draft.claims.listed):
         found = drive(lookup(trusted, wanted.path), answer)
         if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
             raise _self_check_failed(wanted.path, wanted.sha256, found.sha256 if found else "nothing")
     for path in draft.changes.removed:
         found = drive(lookup(trusted, path), answer)
         if (found is None) != (path in draft.withdrawn):
-            expected = "nothing" if path in draft.withdrawn else "what was sealed"
+            expected = "nothing" if path in draft.withdrawn else "what was sealed or claimed"
             raise _self_check_failed(path, expected, found.sha256 if found else "nothing")
+    for project in draft.claims.settled:
+        if (claim := drive(find_claim(trusted, project), answer)) is None or not claim.is_settled:
+            raise _self_check_failed(project, "a claim that the offline holders signed", "none")
     return trusted
 
 

@@ -16,14 +16,18 @@ from assay.index.log import LogWriter, log_after, no_log_key
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
+from assay.index.signer.claims import PublishedClaims
 from assay.index.signer.draft import Draft, check_draft, draft_publication
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
+from assay.index.signer.signing import SigningChecks
 from assay.index.signer.state import PublishedState
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
+from assay.trust.claim_search import all_delegating
+from assay.trust.claims import is_claiming
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, hashed_path, metadata_path, page_target
+from assay.trust.layout import BINS, CLAIMED_NEW, ROOT, TARGETS, Lifetimes, hashed_path, metadata_path, page_target
 from assay.trust.offline import OfflineRoles, verify_offline_roles
 from assay.trust.plan import renew_at
 
@@ -78,7 +82,7 @@ class Publisher:
         if timestamp is None:
             return now
         due = [renew_at(timestamp.expires, self._lifetimes.timestamp)]
-        due += [renew_at(expires, self._lifetimes.bin) for expires in self._bin_expiry.values()]
+        due += [renew_at(end, self._lifetimes.of_online(role)) for role, end in self._bin_expiry.items()]
         return max(min(due), now)
 
     def run_once(self, now: datetime) -> bool:
@@ -117,7 +121,8 @@ class Publisher:
             if not versions:
                 return {}
             rehearsal = Intent(self._number + 1, now, (), versions, ())
-            check_draft(self._state, self._published, self._draft(rehearsal, Applied(), offline), rehearsal)
+            draft = self._draft(rehearsal, Applied(), offline, PublishedClaims(self._state, offline))
+            check_draft(self._state, self._published, draft, rehearsal)
         except AssayError as error:
             self._inbox.refuse(files, str(error))
             return {}
@@ -134,16 +139,18 @@ class Publisher:
             )
 
     def _due_bins(self, now: datetime) -> list[str]:
-        due = self._lifetimes.bin
-        return sorted(name for name, expires in self._bin_expiry.items() if renew_at(expires, due) <= now)
+        life = self._lifetimes.of_online
+        return sorted(name for name, expires in self._bin_expiry.items() if renew_at(expires, life(name)) <= now)
 
     # --- how --------------------------------------------------------------------------------------------------
 
     def _publish(self, intent: Intent) -> None:
         offline = self._verified(self._inbox.read(intent.offline), intent.time)
-        applied = apply_proposals(intent.rows, self._state.page, self._checks.check, intent.time)
+        claims = PublishedClaims(self._state, offline)
+        signing = SigningChecks(self._checks.blobs, self._published.read)
+        applied = apply_proposals(intent.rows, self._state.page, self._checks.check, claims.judge, signing, intent.time)
         self._record_refusals(applied)
-        draft = self._draft(intent, applied, offline)
+        draft = self._draft(intent, applied, offline, claims)
         trusted = check_draft(self._state, self._published, draft, intent)
         self._published.write(draft.files)
         with self._ledger.write() as connection:
@@ -158,6 +165,9 @@ class Publisher:
         self._state = PublishedState(self._published, draft.root or self._state.root, trusted)
         self._keys = self._keys_for(offline)
         self._bin_expiry |= {name: role.expires for name, role in draft.bins.items()}
+        if draft.claims.tree:
+            retired = {name for name in self._bin_expiry if is_claiming(name, CLAIMED_NEW)} - draft.claims.tree
+            self._bin_expiry = {name: end for name, end in self._bin_expiry.items() if name not in retired}
 
     def _verified(self, files: dict[str, bytes], now: datetime) -> OfflineRoles:
         """``files`` of offline roles, checked against what is published."""
@@ -166,11 +176,12 @@ class Publisher:
             return OfflineRoles(None, {}, {}, frozenset())
         return verify_offline_roles(files, state.root, state.targets(), state.bins(), state.snapshot, now)
 
-    def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles) -> Draft:
+    def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles, claims: PublishedClaims) -> Draft:
         identity = log_after(self._state.targets(), offline.signed.get(TARGETS))
         log = self._log.draft(identity, intent, applied.refused, offline) if identity is not None else None
         keys = self._keys_for(offline)
-        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, log)
+        changed = claims.draft(applied.claims, intent.renewals, intent.time, self._lifetimes)
+        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, changed, log)
 
     def _keys_for(self, offline: OfflineRoles) -> OnlineKeys:
         """The keys that the roles name after ``offline`` is published."""
@@ -206,4 +217,5 @@ class Publisher:
         if self._state.timestamp is None:
             return {}
         bins = {name: self._state.bin(name) for name in self._state.succinct().get_roles()}
-        return {name: role.expires for name, role in bins.items() if role is not None}
+        claiming = self._state.ask(all_delegating(self._state.trusted, CLAIMED_NEW))
+        return {name: role.expires for name, role in {**bins, **claiming}.items() if role is not None}

@@ -17,7 +17,7 @@ from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BINS, ROOT, SNAPSHOT, TARGETS, TargetPath, hashed_path, metadata_path, page_target
 from assay.trust.plan import succinct_roles
-from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, load_role, lookup, refresh
+from assay.trust.update import Answer, Fetch, Keep, Load, R, Request, Steps, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
 
 _SEAL = re.compile(r"(seal-[0-9]+)\.json\Z")
@@ -81,6 +81,10 @@ class PublishedState:
     def target(self, path: TargetPath) -> VerifiedTarget | None:
         """What the published metadata says of ``path``, as a client finds it."""
         return drive(lookup(self.trusted, path), self._answer)
+
+    def ask(self, steps: Steps[R]) -> R:
+        """What ``steps`` find in the published metadata."""
+        return drive(steps, self._answer)
 
     def seals_ever(self) -> list[str]:
         """Every seal that was ever published; their names are not used again."""

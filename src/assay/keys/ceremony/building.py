@@ -20,7 +20,18 @@ from assay.keys.files import Scheme
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import CallerError, NotFound
 from assay.trust import canonical
-from assay.trust.layout import BIN_PREFIX, BINNED_PATHS, BINS, OFFLINE_ROLES, ONLINE_ROLES, ROOT, TARGETS
+from assay.trust.claims import with_claims_delegation
+from assay.trust.layout import (
+    BIN_PREFIX,
+    BINNED_PATHS,
+    BINS,
+    CLAIMED_NEW,
+    OFFLINE_ROLES,
+    ONLINE_ROLES,
+    ROOT,
+    TARGETS,
+    search_position,
+)
 from assay.trust.log.identity import LOG, identity_of_key, name_log, named_log
 from assay.trust.plan import plan_bins, plan_root, plan_targets, succinct_roles
 
@@ -54,7 +65,8 @@ def build(plan: Plan, current: Current | None, enrolments: Mapping[str, Enrolmen
     _require_separate(keys, [enrolments[plan.log].key] if plan.log else [])
     thresholds = {role: planned.threshold for role, planned in plan.roles.items()}
     root = _build_root(plan, current, keys, thresholds)
-    targets = _build_targets(plan, current, keys[BINS], thresholds[BINS])
+    claims = keys[BIN_PREFIX], thresholds[BIN_PREFIX]
+    targets = _build_targets(plan, current, keys[BINS], thresholds[BINS], claims)
     _name_log(plan, current, targets, enrolments)
     bins = _build_bins(plan, current, keys[BIN_PREFIX], thresholds[BIN_PREFIX])
     built = Built(root, targets, bins, {})
@@ -90,11 +102,14 @@ def _build_root(
     return plan_root(keys, thresholds, plan.next_root_version, _expires(plan, ROOT))
 
 
-def _build_targets(plan: Plan, current: Current | None, bins_keys: list[Key], threshold: int) -> Targets:
+def _build_targets(
+    plan: Plan, current: Current | None, bins_keys: list[Key], threshold: int, claims: tuple[list[Key], int]
+) -> Targets:
+    """``claims``: the keys of ``claimed-new`` and their threshold, which are those of the bins."""
     if TARGETS not in plan.sign:
         return _kept(current).targets
     if current is None:
-        return plan_targets(bins_keys, threshold, 1, _expires(plan, TARGETS))
+        return plan_targets(bins_keys, threshold, 1, _expires(plan, TARGETS), *claims)
     renewed = deepcopy(current.targets)
     renewed.version += 1
     renewed.expires = _expires(plan, TARGETS)
@@ -104,8 +119,11 @@ def _build_targets(plan: Plan, current: Current | None, bins_keys: list[Key], th
     roles[BINS] = DelegatedRole(
         BINS, sorted(key.keyid for key in bins_keys), threshold, terminating=True, paths=BINNED_PATHS
     )
+    claimed_new, claims_keys = with_claims_delegation(*claims, CLAIMED_NEW)
+    roles[CLAIMED_NEW] = claimed_new
+    delegations.roles = {name: roles[name] for name in sorted(roles, key=search_position)}
     wanted = {keyid for role in roles.values() for keyid in role.keyids}
-    new = {key.keyid: key for key in bins_keys}
+    new = {**claims_keys, **{key.keyid: key for key in bins_keys}}
     delegations.keys = {keyid: key for keyid, key in {**delegations.keys, **new}.items() if keyid in wanted}
     return renewed
 
@@ -195,6 +213,20 @@ def _require_wanted(plan: Plan, built: Built, keys: Mapping[str, list[Key]]) -> 
                 expected=f"{_DELEGATOR[role]} in `sign`",
                 found=f"sign = {', '.join(plan.sign)}",
             )
+    _require_same_claims_keys(built, keys[BIN_PREFIX])
+
+
+def _require_same_claims_keys(built: Built, bin_keys: list[Key]) -> None:
+    """Whoever signs the bins signs ``claimed-new``, which ``targets`` names: the two change together."""
+    roles = built.targets.delegations.roles if built.targets.delegations else None
+    claimed_new = (roles or {}).get(CLAIMED_NEW)
+    if claimed_new is not None and set(claimed_new.keyids) != {key.keyid for key in bin_keys}:
+        raise CallerError(
+            "new keys of the bins sign the newly claimed projects, too, and targets names those keys",
+            rule="plan",
+            subject=BIN_PREFIX,
+            expected="targets in `sign`",
+        )
 
 
 def keys_named(delegator: Root | Targets, role: str) -> dict[str, Key]:
