@@ -365,6 +365,20 @@ def test_publishing_twice_changes_nothing_and_another_ceremony_is_refused(room: 
         publish_offline(other, tmp_path / "data")
 
 
+def test_what_was_published_since_the_ceremony_began_is_not_undone(room: Room, tmp_path: Path) -> None:
+    """A takedown, say: it made targets version 2 while the holders were travelling with theirs."""
+    room.sign("ana", "ben", "chi")
+    first, data = room.finish(), tmp_path / "data"
+    publish_offline(first, data)
+    metadata = data / "published" / "tuf"
+    plan = PlanText(enrol=(), observers=(), log=None, starts_from=start_of(first), purpose="renewal")
+    second = Room(room.folder, now=room.now).hold(plan, ("ana", "ben", "chi"), metadata)
+    (metadata / "2.targets.json").write_bytes(b"a takedown")
+    with pytest.raises(VerificationFailed, match="somebody else since the ceremony began"):
+        publish_offline(second, data)
+    assert not (data / "inbox").exists()
+
+
 def test_a_clean_machine_reads_its_networks(tmp_path: Path) -> None:
     for name, flags, kind in (("lo", "0x9", "772"), ("eth0", "0x1003", "1"), ("wlan0", "0x1002", "1")):
         folder = tmp_path / name

@@ -15,7 +15,7 @@ from assay import durable
 from assay.keys.ceremony.assembling import VerifiedBundle
 from assay.keys.local import KeyFolder
 from assay.model.digests import sha256_of
-from assay.model.errors import AlreadyExists, KeyUnavailable, VerificationFailed
+from assay.model.errors import AlreadyExists, KeyUnavailable, Reading, VerificationFailed
 from assay.trust.layout import BINS, OFFLINE_ROLES, ROOT, TARGETS
 
 REHEARSAL_MARKER: Final = "REHEARSAL"
@@ -48,6 +48,7 @@ def publish_offline(bundle: VerifiedBundle, data: Path) -> Handover:
     first = newest is None
     if newest is not None and not _is_published(bundle, data):
         _require_start(bundle, newest)
+        _require_next_versions(bundle, data / METADATA)
     folder = METADATA if first or _is_published(bundle, data) else INBOX
     written = []
     for role in (role for role in _ORDER if role in bundle.files):
@@ -61,8 +62,7 @@ def publish_offline(bundle: VerifiedBundle, data: Path) -> Handover:
 
 def newest_root(metadata: Path) -> bytes | None:
     """The published root with the highest version, or None."""
-    names = [path.name for path in metadata.iterdir()] if metadata.is_dir() else []
-    versions = [int(match[1]) for name in names if (match := _FILE.match(name)) and match[2] == ROOT]
+    versions = _versions_of(metadata, ROOT)
     return (metadata / f"{max(versions)}.{ROOT}.json").read_bytes() if versions else None
 
 
@@ -122,6 +122,27 @@ def _require_start(bundle: VerifiedBundle, newest: bytes) -> None:
             expected=f"sha256 {expected}",
             found=f"sha256 {sha256_of(newest)}",
         )
+
+
+def _require_next_versions(bundle: VerifiedBundle, metadata: Path) -> None:
+    """Nothing else was published since the ceremony began: a takedown or a seal would be undone without a word."""
+    for role, version in bundle.versions.items():
+        newest = max(_versions_of(metadata, role), default=0)
+        if newest != version - 1:
+            raise VerificationFailed(
+                "this role was published by somebody else since the ceremony began",
+                rule="plan-start",
+                subject=role,
+                expected=f"version {version - 1} published",
+                found=f"version {newest}",
+                next_step="make a new plan from the current metadata; list this one in its `supersedes`",
+                reading=Reading.MISCONFIGURATION,
+            )
+
+
+def _versions_of(metadata: Path, role: str) -> list[int]:
+    names = [path.name for path in metadata.iterdir()] if metadata.is_dir() else []
+    return [int(match[1]) for name in names if (match := _FILE.match(name)) and match[2] == role]
 
 
 def _write_once(path: Path, data: bytes) -> None:
