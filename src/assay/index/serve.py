@@ -25,6 +25,7 @@ from assay.model.errors import OperatorError
 
 START_TIMEOUT_S = 60.0
 WATCH_S = 0.2
+ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - announced, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,10 @@ def _own(path: Path, user: str) -> None:
 
 
 def _url(options: ServeOptions, listener: socket.socket) -> str:
+    """The address to announce: by the name that was asked for, because a certificate holds for a name."""
     scheme = "https" if options.tls_cert is not None else "http"
-    host, port = listener.getsockname()[:2]
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+    host = socket.gethostname() if options.host in ANY_ADDRESS else options.host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
 
 
 @contextmanager
