@@ -10,7 +10,7 @@ from assay import durable
 from assay.cli.output import json_option, print_result
 from assay.client.registry import Bundle, Registry, TrustedEntry, decode_bundle, encode_bundle, fetch_root, opened
 from assay.model.digests import parse_sha256
-from assay.model.errors import CallerError
+from assay.model.errors import AssayError, CallerError
 
 
 @click.group()
@@ -36,8 +36,13 @@ def add(url: str, fingerprint: str | None, root: Path | None, bundle: Path | Non
     else:
         expected = parse_sha256((fingerprint or "").removeprefix("sha256:"))
         start = Bundle(url, asyncio.run(fetch_root(url, expected)))
-    entry = Registry.of_user().add(start, datetime.now(UTC))
-    asyncio.run(_refresh(entry))
+    registry = Registry.of_user()
+    entry = registry.add(start, datetime.now(UTC))
+    try:
+        asyncio.run(_refresh(entry))
+    except AssayError:
+        registry.remove(entry)
+        raise
     result = {"url": entry.url, "fingerprint": f"sha256:{entry.fingerprint}"}
     print_result(result, f"trusted: {entry.url} (root sha256:{entry.fingerprint})", as_json=as_json)
 

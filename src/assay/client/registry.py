@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -110,6 +111,11 @@ class Registry:
         description = {"url": url, "fingerprint": fingerprint, "added": now.astimezone(UTC).isoformat()}
         durable.write_file(folder / _DESCRIPTION, json.dumps(description, indent=1).encode())
         return self._read(folder)
+
+    def remove(self, entry: TrustedEntry) -> None:
+        """Trust ``entry`` no longer, and forget what is known of it."""
+        (entry.folder / _DESCRIPTION).unlink(missing_ok=True)
+        shutil.rmtree(entry.folder)
 
     def export(self, entry: TrustedEntry) -> Bundle:
         """The floor of ``entry``: what this machine would not go below."""
