@@ -21,6 +21,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ran
+	$(BIN)/pytest -q -rN --attack-table tests/attacks
+
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py

@@ -30,40 +30,54 @@ from assay.trust.plan import (
     plan_timestamp,
     succinct_roles,
 )
+from assay.trust.seal import SealedFile, plan_seal, with_seal
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, lookup, refresh
 from assay.trust.verify import TrustedMetadata
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LIFETIMES = Lifetimes()
 SIGNERS = {role: CryptoSigner.generate_ed25519() for role in (ROOT, TARGETS, BINS, SNAPSHOT, TIMESTAMP, "bin")}
+WITNESS = CryptoSigner.generate_ed25519()
 THIEF = CryptoSigner.generate_ed25519()
 
 
 @dataclass
 class Simulator:
-    """``files`` is what the network serves, by file name; ``roles`` the newest content of each role."""
+    """``files`` is what the network serves, by file name; ``roles`` the newest content of each role.
+
+    ``witnessed``: timestamp, snapshot and bins need the index's key and the witness's.
+    """
 
     now: datetime = NOW
     bit_length: int = 2
+    witnessed: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
     roles: dict[str, Root | Timestamp | Snapshot | Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        keys = {role: [SIGNERS[role].public_key] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
-        self.put(ROOT, plan_root(keys, {}, 1, self.now + LIFETIMES.root))
+        keys = {role: [SIGNERS[role].public_key] for role in (ROOT, TARGETS)}
+        keys |= {role: [signer.public_key for signer in self.online(role)] for role in (SNAPSHOT, TIMESTAMP)}
+        both = {SNAPSHOT: len(keys[SNAPSHOT]), TIMESTAMP: len(keys[TIMESTAMP])}
+        self.put(ROOT, plan_root(keys, both, 1, self.now + LIFETIMES.root))
         self.put(TARGETS, plan_targets([SIGNERS[BINS].public_key], 1, 1, self.now + LIFETIMES.targets))
-        bins = plan_bins([SIGNERS["bin"].public_key], 1, self.bit_length, 1, self.now + LIFETIMES.bins)
+        online = [signer.public_key for signer in self.online("bin")]
+        bins = plan_bins(online, len(online), self.bit_length, 1, self.now + LIFETIMES.bins)
         self.put(BINS, bins)
         for name in succinct_roles(bins).get_roles():
             self.put(name, plan_bin(None, Changes(), self.now, LIFETIMES))
         self.publish()
+
+    def online(self, role: str) -> list[CryptoSigner]:
+        """Who signs an online role."""
+        return [SIGNERS[role], WITNESS] if self.witnessed else [SIGNERS[role]]
 
     def put(self, role: str, signed: Root | Timestamp | Snapshot | Targets, *signers: CryptoSigner) -> None:
         """Sign ``signed`` as ``role`` (with its own key unless ``signers`` say otherwise) and serve it."""
         self.roles[role] = signed
         version = None if role == TIMESTAMP else signed.version
         name = "bin" if role.startswith("bin-") else role
-        self.files[metadata_filename(role, version)] = sign_envelope(signed, signers or [SIGNERS[name]])
+        honest = self.online(name) if name in ("bin", SNAPSHOT, TIMESTAMP) else [SIGNERS[name]] if not signers else []
+        self.files[metadata_filename(role, version)] = sign_envelope(signed, signers or honest)
 
     def publish(self, *changes: NewTarget) -> None:
         """Publish ``changes``: bins, snapshot, timestamp."""
@@ -172,6 +186,17 @@ def verdict(client: AssayClient | StockClient, index: Simulator, path: str, now:
         return client.look_up(index, path, now) or "none"
     except (AssayError, RepositoryError, DownloadError, ValueError):
         return "refused"
+
+
+def seal(index: Simulator, number: int, files: list[SealedFile], merged: list[str] | None = None) -> None:
+    """What the offline ceremony does."""
+    one_time = CryptoSigner.generate_ed25519()
+    for role, body in plan_seal(number, files, one_time.public_key, index.now, LIFETIMES):
+        index.put(role, body, one_time)
+    top = index.roles[TARGETS]
+    assert isinstance(top, Targets)
+    index.put(TARGETS, with_seal(top, number, one_time.public_key, merged or [], index.now + LIFETIMES.targets))
+    index.seal_off()
 
 
 def later(index: Simulator, **span: Any) -> datetime:

@@ -11,8 +11,8 @@ from tuf.api.metadata import Targets
 from assay.model.digests import sha256_of
 from assay.model.errors import CallerError
 from assay.trust.layout import TARGETS, Lifetimes, TargetPath
-from assay.trust.seal import SealedFile, hash_prefixes, plan_seal, seals_of, seals_to_merge, with_seal
-from support.simulator import NOW, AssayClient, Simulator, StockClient, both, target, verdict
+from assay.trust.seal import SealedFile, hash_prefixes, plan_seal, seals_of, seals_to_merge
+from support.simulator import NOW, AssayClient, Simulator, StockClient, both, seal, target, verdict
 
 SEALED = "packages/demo/1.0/demo-1.0-py3-none-any.whl"
 LATER = "packages/demo/2.0/demo-2.0-py3-none-any.whl"
@@ -20,17 +20,6 @@ LATER = "packages/demo/2.0/demo-2.0-py3-none-any.whl"
 
 def sealed(path: str, content: bytes) -> SealedFile:
     return SealedFile(TargetPath(path), len(content), sha256_of(content))
-
-
-def seal(index: Simulator, number: int, files: list[SealedFile], merged: list[str] | None = None) -> None:
-    """What the offline ceremony does."""
-    one_time = CryptoSigner.generate_ed25519()
-    for role, body in plan_seal(number, files, one_time.public_key, index.now, Lifetimes()):
-        index.put(role, body, one_time)
-    top = index.roles[TARGETS]
-    assert isinstance(top, Targets)
-    index.put(TARGETS, with_seal(top, number, one_time.public_key, merged or [], index.now + Lifetimes().targets))
-    index.seal_off()
 
 
 @pytest.mark.parametrize("count", [1, 300, 900, 110_000])
