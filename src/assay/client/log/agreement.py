@@ -4,14 +4,15 @@ Invariants checked over the whole history: one path has one hash, for ever, also
 that no entry published; nothing that was published and not removed is missing; whoever vouches is who did then.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.formats.manifest import MANIFEST
 from assay.formats.pages import PageFile, ProjectPage
 from assay.model.errors import VerificationFailed
-from assay.trust.layout import ROOT, SEAL_PREFIX, TARGETS, TargetPath
+from assay.model.statuses import ACTIVE
+from assay.trust.layout import BIN_PREFIX, ROOT, SEAL_PREFIX, TARGETS, TargetPath
 from assay.trust.log.entry import (
     FILE_PUBLISHED,
     FILE_REMOVED,
@@ -19,6 +20,8 @@ from assay.trust.log.entry import (
     FILE_YANKED,
     MAX_CUSTOM_BYTES,
     MAX_PAGE_BYTES,
+    PROJECT_REMOVED,
+    PROJECT_STATUS,
     UNFIT,
     LogEntry,
     fitted_facts,
@@ -62,6 +65,7 @@ class LogReplay:
 
     files: dict[TargetPath, LoggedFile] = field(default_factory=dict)
     projects: dict[str, set[TargetPath]] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
 
     def take(self, index: int, entry: LogEntry) -> None:
         """Take the next entry. Raises VerificationFailed where it contradicts an earlier one."""
@@ -75,6 +79,12 @@ class LogReplay:
         elif entry.kind in (FILE_REMOVED, FILE_YANKED, FILE_UNYANKED):
             path, old = self._named(index, entry)
             self.files[path] = _after(old, entry)
+        elif entry.kind == PROJECT_STATUS:
+            self.statuses[entry.project or ""] = str(entry.facts.get("status"))
+        elif entry.kind == PROJECT_REMOVED:
+            self.statuses[entry.project or ""] = PROJECT_REMOVED
+            for path in self.projects.get(entry.project or "", ()):
+                self.files[path] = replace(self.files[path], removed=True)
 
     def _named(self, index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
         """The published file that an entry names by project and filename."""
@@ -89,10 +99,28 @@ class LogReplay:
             found=f"{entry.kind} of {filename!r}",
         )
 
-    def live(self, project: str | None = None) -> dict[TargetPath, LoggedFile]:
-        """What is published and not removed: all of it, or a project's."""
-        paths: Iterable[TargetPath] = self.files if project is None else self.projects.get(project, ())
-        return {path: self.files[path] for path in paths if not self.files[path].removed}
+    def of_project(self, project: str) -> dict[TargetPath, LoggedFile]:
+        """Every file that was ever published for ``project``."""
+        return {path: self.files[path] for path in self.projects.get(project, ())}
+
+    def live(self) -> set[TargetPath]:
+        """What is published and not removed."""
+        return {path for path, file in self.files.items() if not file.removed}
+
+    def require_page(self, page: ProjectPage) -> None:
+        """Raise VerificationFailed unless a signed page shows its project and every file of it as they were logged."""
+        logged = {path.rpartition("/")[2]: file for path, file in self.of_project(page.project).items()}
+        removed = {filename: file.sha256 for filename, file in logged.items() if file.removed}
+        live = {filename: file for filename, file in logged.items() if not file.removed}
+        shown = {file.filename: file for file in (*page.files, *page.withheld)}
+        _require_same_names(page, "a file", set(shown), set(live))
+        _require_same_names(page, "a removed file", {file.filename for file in page.removed}, set(removed))
+        for filename, file in shown.items():
+            _require_shown(page, file, live[filename])
+        status = self.statuses.get(page.project, ACTIVE)
+        found = PROJECT_REMOVED if page.tombstone else page.status
+        if status != found:
+            raise _disagree("the signed page shows another status than was logged", page.project, status, found)
 
 
 def _after(file: LoggedFile, entry: LogEntry) -> LoggedFile:
@@ -105,27 +133,30 @@ def _after(file: LoggedFile, entry: LogEntry) -> LoggedFile:
 
 
 def require_logged(target: VerifiedTarget, logged: LoggedFile | None) -> None:
-    """Raise VerificationFailed unless ``target`` is what its entry in the log says, and names that entry."""
-    custom = {name: value for name, value in target.custom.items() if name != LOG_INDEX}
-    found = (target.sha256, target.length, target.custom.get(LOG_INDEX), fitted_facts(custom, MAX_CUSTOM_BYTES))
+    """Raise VerificationFailed unless ``target`` is what its entry in the log says, and names that entry.
+
+    What a project's developers sign cannot name its entry, wherever it is sealed later: of such a file only path, hash
+    and length are compared. What the index itself signs must name it.
+    """
     if logged is None or logged.removed:
         raise _disagree("signed, but not in the log", target.path, "an entry that published it", f"role {target.role}")
-    wanted = (logged.sha256, logged.length, logged.index, logged.custom)
-    for name, expected, actual in zip(("sha256", "length", LOG_INDEX, "custom"), wanted, found, strict=True):
-        if expected != actual:
-            raise _disagree(f"signed with another {name} than was logged", target.path, str(expected), str(actual))
+    pairs: list[tuple[str, object, object]] = [
+        ("sha256", logged.sha256, target.sha256),
+        ("length", logged.length, target.length),
+    ]
+    if LOG_INDEX in target.custom or target.role.startswith(f"{BIN_PREFIX}-"):
+        custom = {name: value for name, value in target.custom.items() if name != LOG_INDEX}
+        pairs.append((LOG_INDEX, logged.index, target.custom.get(LOG_INDEX)))
+        pairs.append(("custom", logged.custom, fitted_facts(custom, MAX_CUSTOM_BYTES)))
+    for name, expected, found in pairs:
+        if expected != found:
+            raise _disagree(f"signed with another {name} than was logged", target.path, str(expected), str(found))
 
 
-def require_page_logged(page: ProjectPage, logged: Mapping[TargetPath, LoggedFile]) -> None:
-    """Raise VerificationFailed unless a signed page shows exactly the project's ``logged`` files, as they are."""
-    wanted = {path.rpartition("/")[2]: file for path, file in logged.items()}
-    shown = {file.filename for file in page.files}
-    if shown != set(wanted):
-        different = sorted(shown ^ set(wanted))
-        where = "shown, but not in the log" if different[0] in shown else "in the log, but not shown"
-        raise _disagree(f"the signed page differs from the log: {where}", page.project, "the same files", different[0])
-    for file in page.files:
-        _require_shown(page, file, wanted[file.filename])
+def _require_same_names(page: ProjectPage, what: str, shown: set[str], logged: set[str]) -> None:
+    for filename in sorted(shown ^ logged):
+        where = "shown, but not logged" if filename in shown else "logged, but not shown"
+        raise _disagree(f"the signed page differs from the log: {what} is {where}", page.project, "the same", filename)
 
 
 def _require_shown(page: ProjectPage, file: PageFile, logged: LoggedFile) -> None:

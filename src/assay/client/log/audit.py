@@ -14,7 +14,6 @@ from assay.client.log.agreement import (
     is_manifest,
     logged_file,
     require_logged,
-    require_page_logged,
     walk_targets,
 )
 from assay.client.log.heads import BelievedLog, believe
@@ -115,7 +114,7 @@ class LogAuditor:
         pages = [target for target in signed if target.path.startswith(PAGES)]
         for target in pages:
             await self._compare_page(replay, target)
-        _require_nothing_missing("page", {project for project in replay.projects if replay.live(project)}, pages)
+        _require_nothing_missing("page", set(replay.projects), pages)
         return FullAudit(log.stated.size, files, len(pages))
 
     async def _replay(self, log: BelievedLog, progress: Callable[[int], None]) -> LogReplay:
@@ -147,8 +146,7 @@ class LogAuditor:
             raise VerificationFailed(
                 "the page is not the one that was signed", subject=target.path, rule="page-hash", expected=target.sha256
             )
-        page = parse_page_json(data)
-        require_page_logged(page, replay.live(page.project))
+        replay.require_page(parse_page_json(data))
 
 
 @asynccontextmanager
@@ -166,7 +164,7 @@ def _compare_files(replay: LogReplay, targets: Iterable[VerifiedTarget]) -> int:
         if not is_manifest(target):
             require_logged(target, replay.files.get(target.path))
             found.add(target.path)
-    missing = set(replay.live()) - found
+    missing = replay.live() - found
     if missing:
         raise _missing("file", min(missing))
     return len(found)
