@@ -110,7 +110,7 @@ def _render_file(project: ProjectName, file: PageFile, base_url: str) -> dict[st
         "digests": {"sha256": file.sha256},
         "downloads": -1,
         "filename": file.filename,
-        "has_sig": file.has_signature,
+        "has_sig": file.signature is not None,
         "packagetype": "bdist_wheel" if is_wheel else "sdist",
         "python_version": file.filename.removesuffix(".whl").split("-")[-3] if is_wheel else "source",
         "requires_python": file.requires_python,

@@ -5,16 +5,19 @@ an underscore are Assay's own (PEP 691 reserves them for the server).
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import orjson
 from packaging.version import Version
 
+from assay.formats.moments import format_time as format_time
+from assay.formats.page_signers import parse_attached, parse_signers, render_attached, render_signers
 from assay.model.digests import Sha256, parse_sha256
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError, VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
+from assay.model.signers import NO_SIGNERS, Attached, Signers
 
 API_VERSION: Final = "1.4"
 MAX_PAGE_BYTES: Final = 32_000_000
@@ -29,7 +32,8 @@ class PageFile:
 
     ``yanked``: None, or the reason (may be empty). ``core_metadata``: hash of the METADATA sidecar, None where there is
     none. ``upstream_url``: where the upstream serves the file, for projects that are pulled through.
-    ``has_signature``: an ``.asc`` lies beside the file. ``provenance``: relative URL of the PEP 740 provenance object.
+    ``signature``, ``provenance``: the ``.asc`` and the PEP 740 provenance object at the file's URL + ``.asc`` and
+    ``.provenance``. ``upstream_provenance``: where the upstream says the file's provenance is; nothing is known of it.
     """
 
     filename: str
@@ -41,8 +45,9 @@ class PageFile:
     yanked: str | None = None
     core_metadata: Sha256 | None = None
     upstream_url: str | None = None
-    has_signature: bool = False
-    provenance: str | None = None
+    signature: Attached | None = None
+    provenance: Attached | None = None
+    upstream_provenance: str | None = None
 
     def yank(self, reason: str | None) -> "PageFile":
         """This entry yanked with ``reason``, or not yanked (None). PEP 592."""
@@ -64,7 +69,8 @@ class ProjectPage:
     """A whole page. ``files`` are ordered by version, then filename; filenames are unique, ``removed`` ones too.
 
     ``withheld``: what ``files`` held before the project was quarantined; a quarantined page offers no file (PEP 792).
-    ``tombstone``: the project was removed; its page says so for ever and takes no file again.
+    ``tombstone``: the project was removed; its page says so for ever and takes no file again. ``signers``: who is
+    expected to sign the files.
     """
 
     project: ProjectName
@@ -75,6 +81,7 @@ class ProjectPage:
     withheld: tuple[PageFile, ...] = ()
     removed: tuple[RemovedFile, ...] = ()
     tombstone: bool = False
+    signers: Signers = NO_SIGNERS
 
     def file(self, filename: str) -> PageFile | None:
         """The entry of ``filename``, or None."""
@@ -82,12 +89,12 @@ class ProjectPage:
 
     def known_hash(self, filename: str) -> Sha256 | None:
         """What ``filename`` stands for, or stood for before it was removed; None for a name that is free."""
-        known = (*self.files, *self.withheld, *self.removed)
+        known: tuple[PageFile | RemovedFile, ...] = (*self.files, *self.withheld, *self.removed)
         return next((file.sha256 for file in known if file.filename == filename), None)
 
     def first_upload(self, version: str) -> datetime | None:
         """When the first file of ``version`` was uploaded, be it removed since; None where it never had one."""
-        known = (*self.files, *self.withheld, *self.removed)
+        known: tuple[PageFile | RemovedFile, ...] = (*self.files, *self.withheld, *self.removed)
         times = [file.upload_time for file in known if version_of(self.project, file) == version]
         return min(times, default=None)
 
@@ -121,14 +128,19 @@ def file_url(project: ProjectName, version: str, filename: str) -> str:
     return f"../../packages/{project}/{version}/{filename}"
 
 
-def format_time(moment: datetime) -> str:
-    """``moment`` as PEP 700 wants it, in UTC with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def signature_url(file: PageFile) -> str:
+    """Where the ``.asc`` of ``file`` is (PEP 503), relative as the file's own URL."""
+    return f"{file.url}.asc"
+
+
+def provenance_url(file: PageFile) -> str:
+    """Where the provenance object of ``file`` is (PEP 740), relative as the file's own URL."""
+    return f"{file.url}.provenance"
 
 
 def render_page_json(page: ProjectPage) -> bytes:
     """The page's canonical bytes: PEP 691 JSON with sorted keys."""
-    own: dict[str, Any] = {"origin": page.origin}
+    own: dict[str, Any] = {"origin": page.origin, **render_signers(page.signers)}
     if page.withheld:
         own["withheld"] = [_render_file(file) for file in page.withheld]
     if page.removed:
@@ -163,10 +175,14 @@ def _render_file(file: PageFile) -> dict[str, Any]:
         entry["requires-python"] = file.requires_python
     if file.upstream_url is not None:
         entry["_upstream-url"] = file.upstream_url
-    if file.has_signature:
+    if file.signature is not None:
         entry["gpg-sig"] = True
+        entry["_signature"] = render_attached(file.signature)
     if file.provenance is not None:
-        entry["provenance"] = file.provenance
+        entry["provenance"] = provenance_url(file)
+        entry["_provenance"] = render_attached(file.provenance)
+    if file.upstream_provenance is not None:
+        entry["_upstream-provenance"] = file.upstream_provenance
     return entry
 
 
@@ -195,6 +211,7 @@ def parse_page_json(data: bytes) -> ProjectPage:
             withheld=tuple(_parse_file(entry) for entry in own.get("withheld", ())),
             removed=tuple(_parse_removed(entry) for entry in own.get("removed", ())),
             tombstone=own.get("tombstone", False),
+            signers=parse_signers(own),
         )
     except (ValueError, KeyError, TypeError, AttributeError, AssayError) as error:
         raise VerificationFailed(
@@ -226,6 +243,7 @@ def _parse_file(entry: dict[str, Any]) -> PageFile:
         yanked=None if yanked is False else "" if yanked is True else str(yanked),
         core_metadata=parse_sha256(sidecar["sha256"]) if sidecar else None,
         upstream_url=entry.get("_upstream-url"),
-        has_signature=entry.get("gpg-sig", False),
-        provenance=entry.get("provenance"),
+        signature=parse_attached(entry["_signature"]) if "_signature" in entry else None,
+        provenance=parse_attached(entry["_provenance"]) if "_provenance" in entry else None,
+        upstream_provenance=entry.get("_upstream-provenance"),
     )

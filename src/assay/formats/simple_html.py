@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from assay.formats.pages import API_VERSION, PageFile, ProjectPage
+from assay.formats.pages import API_VERSION, PageFile, ProjectPage, provenance_url
 from assay.model.names import ProjectName
 
 _HEAD: Final = (
@@ -62,9 +62,9 @@ def _anchor(file: PageFile) -> str:
     if file.core_metadata is not None:
         attributes["data-core-metadata"] = f"sha256={file.core_metadata}"
         attributes["data-dist-info-metadata"] = f"sha256={file.core_metadata}"
-    if file.has_signature:
+    if file.signature is not None:
         attributes["data-gpg-sig"] = "true"
     if file.provenance is not None:
-        attributes["data-provenance"] = file.provenance
+        attributes["data-provenance"] = provenance_url(file)
     written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     return f"    <a {written}>{escape(file.filename)}</a><br>\n"

@@ -16,7 +16,18 @@ from typing import Any, Final
 from tuf.api.metadata import Targets, Timestamp
 
 from assay.index.ledger.publications import Intent, LedgerEvent
-from assay.index.proposals import Entomb, ProposedFile, PublishFiles, Remove, SetStatus, StateChange, Yank
+from assay.index.proposals import (
+    Entomb,
+    ProposedFile,
+    PublishFiles,
+    Remove,
+    SetStatus,
+    SigningChange,
+    StateChange,
+    Yank,
+)
+from assay.index.provenance.attach import Attach
+from assay.index.provenance.changes import change_facts
 from assay.index.published import PublishedStore
 from assay.model.digests import sha256_of
 from assay.model.errors import KeyUnavailable, SignerRefused, StorageUnavailable, VerificationFailed
@@ -28,6 +39,7 @@ from assay.trust.log.entry import (
     EVENT_UNREADABLE,
     FILE_PUBLISHED,
     FILE_REMOVED,
+    FILE_SIGNED,
     FILE_UNYANKED,
     FILE_YANKED,
     MAX_CUSTOM_BYTES,
@@ -37,12 +49,13 @@ from assay.trust.log.entry import (
     ROLE_PUBLISHED,
     SIGNER,
     SIGNER_KINDS,
+    SIGNERS_CHANGED,
     LogEntry,
     encode_entry,
     fitted_facts,
 )
 from assay.trust.log.identity import LOG, LOG_INDEX, named_log, stated_head
-from assay.trust.log.note import Sign
+from assay.trust.log.note import Sign, VerifierKey
 from assay.trust.log.tiles import Tile, edge_tiles, tile_of
 from assay.trust.offline import OfflineRoles
 from assay.trust.plan import NewTarget
@@ -77,6 +90,7 @@ class LogWriter:
     def __init__(self, published: PublishedStore, open_key: Callable[[LogIdentity], Sign]) -> None:
         self._published = published
         self._open_key = open_key
+        self._opened: dict[VerifierKey, Sign] = {}
         self._edge = Edge()
 
     def resume(self, timestamp: Timestamp | None) -> None:
@@ -102,7 +116,7 @@ class LogWriter:
         growth = append(self._edge, entries)
         head = LogHead(growth.edge.size, growth.edge.root)
         files = {f"{LOG}/{path}": data for path, data in growth.files.items()}
-        files[checkpoint_name(intent.number)] = sign_checkpoint(identity, head, self._open_key(identity))
+        files[checkpoint_name(intent.number)] = sign_checkpoint(identity, head, self._sign(identity))
         return LogDraft(files, head, growth.edge, indexes)
 
     def show(self, publication: int, timestamp: bytes) -> None:
@@ -115,6 +129,12 @@ class LogWriter:
         outgrown = [tile for tile in edge_tiles(self._edge.size) if _is_full(tile, draft.head.size)]
         self._edge = draft.edge
         self._tidy(outgrown)
+
+    def _sign(self, identity: LogIdentity) -> Sign:
+        """The key's signing function, opened once: a key file's passphrase is slow to check on purpose."""
+        if identity.key not in self._opened:
+            self._opened = {identity.key: self._open_key(identity)}
+        return self._opened[identity.key]
 
     def _read_edge(self, head: LogHead) -> Edge:
         files: dict[Tile, bytes] = {}
@@ -213,19 +233,26 @@ def _file_entry(now: datetime, file: ProposedFile) -> bytes:
     """What is published under a path, who vouches for it, and what its page says."""
     entry = file.entry
     page = {"core_metadata": entry.core_metadata, "requires_python": entry.requires_python, "yanked": entry.yanked}
+    beside = {"signature_sha256": file.signature, "provenance_sha256": file.provenance}
     facts: dict[str, Any] = {
         "path": file_target(file.distribution),
         "sha256": entry.sha256,
         "length": entry.size,
         "custom": fitted_facts(file.custom, MAX_CUSTOM_BYTES),
-        "page": fitted_facts({name: value for name, value in page.items() if value is not None}, MAX_PAGE_BYTES),
+        "page": fitted_facts(_given(page), MAX_PAGE_BYTES),
+        **_given(beside),
     }
     actor = file.custom.get("uploader", file.custom.get("origin"))
     known = isinstance(actor, str) and actor.isprintable() and len(actor) <= MAX_ACTOR_CHARS
     return encode_entry(LogEntry(FILE_PUBLISHED, now, actor if known else SIGNER, file.distribution.project, facts))
 
 
-def _change_entry(now: datetime, change: StateChange) -> bytes:
+def _given(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``facts`` is not None."""
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _change_entry(now: datetime, change: StateChange | SigningChange) -> bytes:
     kind: str
     facts: dict[str, Any]
     match change:
@@ -239,6 +266,11 @@ def _change_entry(now: datetime, change: StateChange) -> bytes:
             kind, facts = PROJECT_STATUS, {"status": status, "reason": reason}
         case Entomb():
             kind, facts = PROJECT_REMOVED, {}
+        case Attach():
+            named = {"signature_sha256": change.signature, "provenance_sha256": change.provenance}
+            kind, facts = FILE_SIGNED, {"filename": change.filename, **_given(named)}
+        case _:
+            kind, facts = SIGNERS_CHANGED, change_facts(change)
     return encode_entry(LogEntry(kind, now, SIGNER, change.project, fitted_facts(facts)))
 
 

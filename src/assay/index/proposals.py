@@ -10,7 +10,14 @@ from datetime import datetime
 from typing import Any, get_args
 
 from assay.formats.pages import Origin, PageFile, Status, file_url, format_time
-from assay.model.digests import parse_sha256
+from assay.index.provenance.attach import ATTACH, Attach, decode_attach, decode_optional, encode_attach
+from assay.index.provenance.changes import (
+    SIGNER_CHANGE_KINDS,
+    SignerChange,
+    decode_signer_change,
+    encode_signer_change,
+)
+from assay.model.digests import Sha256, parse_sha256
 from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName, parse_project_name
@@ -18,11 +25,16 @@ from assay.model.names import ProjectName, parse_project_name
 
 @dataclass(frozen=True, slots=True)
 class ProposedFile:
-    """A file to vouch for. ``custom`` goes into its target: who vouches, and on whose authority."""
+    """A file to vouch for. ``custom`` goes into its target: who vouches, and on whose authority.
+
+    ``signature``, ``provenance``: blobs of its ``.asc`` and its PEP 740 provenance object, None where there is none.
+    """
 
     distribution: Distribution
     entry: PageFile
     custom: Mapping[str, Any] = field(default_factory=dict)
+    signature: Sha256 | None = None
+    provenance: Sha256 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,8 @@ class Entomb:
 
 
 StateChange = Yank | Remove | SetStatus | Entomb
-Proposal = PublishFiles | StateChange
+SigningChange = Attach | SignerChange
+Proposal = PublishFiles | StateChange | SigningChange
 
 _CHANGES: Mapping[str, type[StateChange]] = {"yank": Yank, "remove": Remove, "status": SetStatus, "entomb": Entomb}
 _KINDS = {change: kind for kind, change in _CHANGES.items()}
@@ -81,6 +94,10 @@ _KINDS = {change: kind for kind, change in _CHANGES.items()}
 
 def encode_proposal(proposal: Proposal) -> dict[str, Any]:
     """``proposal`` as JSON for the outbox."""
+    if isinstance(proposal, Attach):
+        return encode_attach(proposal)
+    if isinstance(proposal, SignerChange):
+        return encode_signer_change(proposal)
     if not isinstance(proposal, PublishFiles):
         return {"kind": _KINDS[type(proposal)], **asdict(proposal)}
     document = {
@@ -103,6 +120,9 @@ def _encode_file(file: ProposedFile) -> dict[str, Any]:
         "yanked": entry.yanked,
         "core_metadata": entry.core_metadata,
         "upstream_url": entry.upstream_url,
+        "upstream_provenance": entry.upstream_provenance,
+        "signature": file.signature,
+        "provenance": file.provenance,
         "custom": dict(file.custom),
     }
 
@@ -113,6 +133,10 @@ def decode_proposal(document: Mapping[str, Any]) -> Proposal:
         project = parse_project_name(document["project"])
         if document["kind"] in _CHANGES:
             return _decode_change(project, document)
+        if document["kind"] == ATTACH:
+            return decode_attach(project, document)
+        if document["kind"] in SIGNER_CHANGE_KINDS:
+            return decode_signer_change(project, document)
         if document["kind"] != "files" or document["origin"] not in ("upload", "upstream"):
             raise ValueError(f"unknown kind or origin: {document['kind']!r}")
         files = tuple(_decode_file(project, row) for row in document["files"])
@@ -151,5 +175,7 @@ def _decode_file(project: ProjectName, row: Mapping[str, Any]) -> ProposedFile:
         yanked=row["yanked"],
         core_metadata=parse_sha256(row["core_metadata"]) if row["core_metadata"] else None,
         upstream_url=row["upstream_url"],
+        upstream_provenance=row.get("upstream_provenance"),
     )
-    return ProposedFile(distribution, entry, row["custom"])
+    signature, provenance = decode_optional(row.get("signature")), decode_optional(row.get("provenance"))
+    return ProposedFile(distribution, entry, row["custom"], signature, provenance)

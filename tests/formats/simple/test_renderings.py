@@ -14,6 +14,7 @@ from assay.formats.pages import PageFile, ProjectPage, file_url
 from assay.formats.simple_html import render_page_html, render_project_list_html, render_project_list_json
 from assay.model.digests import Sha256
 from assay.model.names import ProjectName
+from assay.model.signers import Attached
 
 DEMO = ProjectName("demo")
 FILE = PageFile(
@@ -65,8 +66,8 @@ def test_everything_a_file_can_have() -> None:
         requires_python=">=3.8,<4",
         yanked="broken & <b>bad</b>",
         core_metadata=Sha256("b" * 64),
-        has_signature=True,
-        provenance="../../integrity/x.provenance",
+        signature=Attached(Sha256("c" * 64), FILE.upload_time, ("A" * 40,)),
+        provenance=Attached(Sha256("d" * 64), FILE.upload_time, ("workflow release.yml",)),
     )
     [(attributes, _text)] = Reader(render_page_html(page(full))).anchors
     assert attributes == {
@@ -76,7 +77,7 @@ def test_everything_a_file_can_have() -> None:
         "data-core-metadata": "sha256=" + "b" * 64,
         "data-dist-info-metadata": "sha256=" + "b" * 64,
         "data-gpg-sig": "true",
-        "data-provenance": "../../integrity/x.provenance",
+        "data-provenance": f"{FILE.url}.provenance",
     }
     assert b"&gt;=3.8,&lt;4" in render_page_html(page(full))
 

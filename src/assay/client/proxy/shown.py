@@ -34,4 +34,4 @@ def _with_absolute_url(page: ProjectPage, file: PageFile, covered: Covered) -> P
     own = covered.own
     path = (*own.segments, "packages", page.project, version_of(page.project, file), file.filename)
     url = file.upstream_url or str(Location(own.origin, path))
-    return replace(file, url=url, upstream_url=None, has_signature=False, provenance=None)
+    return replace(file, url=url, upstream_url=None, signature=None, provenance=None, upstream_provenance=None)

@@ -14,7 +14,7 @@ class FileChecks:
     """Checks of proposed files against the blobs they speak of."""
 
     def __init__(self, blobs: BlobStore, limits: InspectionLimits) -> None:
-        self._blobs = blobs
+        self.blobs = blobs
         self._limits = limits
 
     def check(self, proposal: PublishFiles, file: ProposedFile) -> None:
@@ -27,7 +27,7 @@ class FileChecks:
             if file.entry.upstream_url is None:
                 raise SignerRefused("a file from upstream without its address", subject=file.entry.filename)
             return
-        blob = self._blobs.path(file.entry.sha256)
+        blob = self.blobs.path(file.entry.sha256)
         _require_bytes(blob, file)
         with blob.open("rb") as stream:
             inspected = inspect_distribution(stream, file.entry.filename, self._limits)

@@ -31,6 +31,8 @@ FILE_YANKED = "file-yanked"
 FILE_UNYANKED = "file-unyanked"
 PROJECT_STATUS = "project-status"
 PROJECT_REMOVED = "project-removed"
+FILE_SIGNED = "file-signed"
+SIGNERS_CHANGED = "signers-changed"
 ROLE_PUBLISHED = "role-published"
 EVENT_UNREADABLE = "event-unreadable"
 SIGNER_KINDS = frozenset(
@@ -41,6 +43,8 @@ SIGNER_KINDS = frozenset(
         FILE_UNYANKED,
         PROJECT_STATUS,
         PROJECT_REMOVED,
+        FILE_SIGNED,
+        SIGNERS_CHANGED,
         ROLE_PUBLISHED,
         EVENT_UNREADABLE,
     }
