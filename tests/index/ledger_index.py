@@ -23,7 +23,7 @@ from assay.index.log import LogWriter
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
-from assay.index.signer.online import open_log_key, open_online_keys
+from assay.index.signer.online import Keyring
 from assay.index.signer.publish import Publisher
 from assay.index.signer.state import PublishedState
 from assay.index.web.services import ReceivedUpload
@@ -70,9 +70,9 @@ class LedgerIndex:
             self.published,
             Inbox(self.data.inbox),
             FileChecks(self.blobs, InspectionLimits()),
-            lambda root, bins: open_online_keys(self.data.keys, root, bins, None),
+            Keyring(self.data.keys, None).open,
             Lifetimes(),
-            LogWriter(self.published, lambda identity: open_log_key(self.data.keys, identity, None)),
+            LogWriter(self.published, Keyring(self.data.keys, None).open_log),
         )
 
     @contextmanager

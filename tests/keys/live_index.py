@@ -17,7 +17,7 @@ from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
-from assay.index.signer.online import OnlineKeys, open_log_key
+from assay.index.signer.online import Keyring, OnlineKeys
 from assay.index.signer.publish import Publisher
 from assay.keys.ceremony.assembling import VerifiedBundle
 from assay.keys.ceremony.publishing import publish_offline
@@ -112,7 +112,7 @@ class LiveIndex:
         checks = FileChecks(BlobStore(self.data.blobs), InspectionLimits())
         inbox = Inbox(self.data.inbox)
         passphrase = self.passphrase
-        log = LogWriter(PublishedStore(self.data.published), lambda named: open_log_key(self.keys, named, passphrase))
+        log = LogWriter(PublishedStore(self.data.published), Keyring(self.keys, passphrase).open_log)
         signer = Publisher(ledger, PublishedStore(self.data.published), inbox, checks, open_keys, Lifetimes(), log)
         while signer.run_once(self.room.now):
             pass

@@ -47,6 +47,30 @@ def add(url: str, fingerprint: str | None, root: Path | None, bundle: Path | Non
     print_result(result, f"trusted: {entry.url} (root sha256:{entry.fingerprint})", as_json=as_json)
 
 
+@command.command()
+@click.argument("url")
+@click.option("--fingerprint", metavar="sha256:HEX", help="SHA-256 of the new identity's root, from its bulletin.")
+@click.option("--root", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The new root.json.")
+@json_option
+def replace(url: str, fingerprint: str | None, root: Path | None, as_json: bool) -> None:
+    """Trust a new identity of the index at URL instead of the old one, whose root keys were lost or stolen.
+
+    Only after its operators told you the fingerprint over a channel that is not the index.
+    """
+    if (fingerprint is None) == (root is None):
+        raise CallerError("say what to trust: exactly one of --fingerprint, --root")
+    if root is not None:
+        data = root.read_bytes()
+    else:
+        data = asyncio.run(fetch_root(url, parse_sha256((fingerprint or "").removeprefix("sha256:"))))
+    entry = Registry.of_user().replace(url, data, datetime.now(UTC))
+    asyncio.run(_refresh(entry))
+    result = {"url": entry.url, "fingerprint": f"sha256:{entry.fingerprint}"}
+    print_result(
+        result, f"replaced: {entry.url} is now trusted from root sha256:{entry.fingerprint} on", as_json=as_json
+    )
+
+
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:

@@ -20,6 +20,7 @@ from assay.fetch import Fetcher
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import AlreadyExists, CallerError, NotTrusted, Unreachable, VerificationFailed
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, metadata_path
+from assay.trust.update import MAX_ROOT_ROTATIONS
 from assay.trust.verify import TrustedMetadata
 
 _DESCRIPTION = "index.json"
@@ -102,7 +103,7 @@ class Registry:
         folder = self._folder / _slug(url)
         if (folder / _DESCRIPTION).exists():
             raise AlreadyExists("this index is trusted already", subject=url, next_step="assay trust list")
-        _require_consistent(bundle, now)
+        _require_consistent(bundle)
         store = MetadataStore(folder / "metadata")
         for role, data in ((ROOT, bundle.root), (TIMESTAMP, bundle.timestamp), (SNAPSHOT, bundle.snapshot)):
             if data is not None:
@@ -116,6 +117,18 @@ class Registry:
         """Trust ``entry`` no longer, and forget what is known of it."""
         (entry.folder / _DESCRIPTION).unlink(missing_ok=True)
         shutil.rmtree(entry.folder)
+
+    def replace(self, url: str, root: bytes, now: datetime) -> TrustedEntry:
+        """Trust a new identity of an index in the place of the old one: an explicit decision, made out of band.
+
+        What was known of the old identity is moved aside, not deleted. Raises VerificationFailed, NotTrusted.
+        """
+        entry = self.find(url)
+        _require_consistent(Bundle(entry.url, root))
+        old = entry.folder / f"replaced-{now:%Y%m%dT%H%M%SZ}"
+        entry.store.folder.replace(old)
+        (entry.folder / _DESCRIPTION).replace(old / _DESCRIPTION)
+        return self.add(Bundle(entry.url, root), now)
 
     def export(self, entry: TrustedEntry) -> Bundle:
         """The floor of ``entry``: what this machine would not go below."""
@@ -159,21 +172,29 @@ def decode_bundle(data: bytes) -> Bundle:
 
 
 async def fetch_root(url: str, fingerprint: Sha256) -> bytes:
-    """The root that ``fingerprint`` names, from the index itself. Raises VerificationFailed, Unreachable."""
+    """The root that ``fingerprint`` names, of whatever version, from the index itself.
+
+    Only its hash is trusted. Raises VerificationFailed when the index has no such root, Unreachable.
+    """
+    seen = []
     async with Fetcher() as fetcher:
-        data = await fetcher.get(normal_url(url) + metadata_path(ROOT, 1), max_bytes=RoleLimits().root)
-    if data is None:
+        for version in range(1, MAX_ROOT_ROTATIONS + 1):
+            data = await fetcher.get(normal_url(url) + metadata_path(ROOT, version), max_bytes=RoleLimits().root)
+            if data is None:
+                break
+            if sha256_of(data) == fingerprint:
+                return data
+            seen.append(f"sha256:{sha256_of(data)}")
+    if not seen:
         raise Unreachable("there is no Assay index here", subject=url)
-    if sha256_of(data) != fingerprint:
-        raise VerificationFailed(
-            "the index's root is not the one with this fingerprint",
-            subject=url,
-            rule="root-fingerprint",
-            expected=f"sha256:{fingerprint}",
-            found=f"sha256:{sha256_of(data)}",
-            next_step="ask the operator for the fingerprint again, over another channel",
-        )
-    return data
+    raise VerificationFailed(
+        "the index has no root with this fingerprint",
+        subject=url,
+        rule="root-fingerprint",
+        expected=f"sha256:{fingerprint}",
+        found=", ".join(seen[-3:]),
+        next_step="ask the operator for the fingerprint again, over another channel",
+    )
 
 
 @asynccontextmanager
@@ -184,8 +205,12 @@ async def opened(entry: TrustedEntry) -> AsyncIterator[TrustedIndex]:
         yield TrustedIndex(entry.url, entry.store, files, fetcher, lambda: datetime.now(UTC))
 
 
-def _require_consistent(bundle: Bundle, now: datetime) -> None:
-    trusted = TrustedMetadata(bundle.root, now=min(now, datetime.min.replace(tzinfo=UTC)))
+def _require_consistent(bundle: Bundle) -> None:
+    """Raise VerificationFailed unless the bundle's files vouch for each other; expired ones do, too."""
+    from assay.keys.ceremony.enrolment import require_production_root  # only here: `assay run` starts without it
+
+    trusted = TrustedMetadata(bundle.root, now=datetime.min.replace(tzinfo=UTC))
+    require_production_root(trusted.root)
     if bundle.timestamp is not None:
         trusted.update_timestamp(bundle.timestamp)
         if bundle.snapshot is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from assay import durable
 from assay.keys.local import KeyFolder
+from assay.provenance.publishers import GITHUB_ISSUER, GITLAB, GOOGLE_ISSUER
 from assay.settings import read_settings
 from assay.trust.layout import Lifetimes
 
@@ -42,6 +43,36 @@ class TrustConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysConfig:
+    """``[keys]``: where an online key is, if not in a file: a key URI (``awskms:``, ``hsm:``, ``credential:``, ...)."""
+
+    timestamp: str = ""
+    snapshot: str = ""
+    bin: str = ""
+    log: str = ""
+
+    def uris(self) -> dict[str, str]:
+        """Role -> URI of the keys that are not files."""
+        found = {"timestamp": self.timestamp, "snapshot": self.snapshot, "bin": self.bin, "log": self.log}
+        return {role: uri for role, uri in found.items() if uri}
+
+
+@dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """``[oidc]``: trusted publishing. ``issuers``: whose identity tokens count; empty: no trusted publishing.
+
+    ``audience``: whom they must be meant for; empty: a name made of the trust root's fingerprint, no other index's.
+    """
+
+    issuers: tuple[str, ...] = (GITHUB_ISSUER, GITLAB, GOOGLE_ISSUER)
+    audience: str = ""
+
+    def audience_of(self, root_fingerprint: str) -> str:
+        """The audience of an index whose first root has this SHA-256 in hex."""
+        return self.audience or f"assay-{root_fingerprint[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
 class WitnessConfig:
     """One ``[[witness]]``: its ``name``, where it answers, and how long it is waited for."""
 
@@ -58,6 +89,8 @@ class IndexConfig:
     names: NamesConfig = field(default_factory=NamesConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    oidc: OidcConfig = field(default_factory=OidcConfig)
+    keys: KeysConfig = field(default_factory=KeysConfig)
     witness: tuple[WitnessConfig, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from tuf.api.metadata import Root, Snapshot, Targets
 
+from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import VerificationFailed
 from assay.trust.claims import CLAIM_PREFIX, is_claiming
 from assay.trust.envelope import parse_envelope
@@ -19,12 +20,16 @@ from assay.trust.verify import TrustedMetadata, require_role_signed
 
 @dataclass(frozen=True, slots=True)
 class OfflineRoles:
-    """Verified files of offline roles, role -> file. ``root`` None: the present one stays."""
+    """Verified files of offline roles, role -> file. ``root`` None: the present one stays.
+
+    ``replaces``: the new root does not follow from the present one (re-root); clients must be told out of band.
+    """
 
     root: bytes | None
     files: Mapping[str, bytes]
     signed: Mapping[str, Targets]
     left_out: frozenset[str]
+    replaces: bool = False
 
     def versions(self) -> dict[str, int]:
         """Role -> version of everything but root."""
@@ -39,15 +44,20 @@ def verify_offline_roles(
     snapshot: Snapshot | None,
     now: datetime,
     limits: RoleLimits | None = None,
+    new_identity: Sha256 | None = None,
 ) -> OfflineRoles:
     """Check ``files`` (role -> file) against the present ``root``, ``targets``, ``bins`` and ``snapshot``.
 
     Roles that nobody delegates, or that are not newer than the snapshot lists, land in ``left_out``. Raises
     VerificationFailed for a signature, version or expiry that is wrong, and for a delegation that leads nowhere.
+    ``new_identity``: hash of a root that need not follow from the present one, because that one's threshold is lost.
     """
     limits = limits or RoleLimits()
     trusted = TrustedMetadata(root, now=now, limits=limits)
-    if ROOT in files:
+    replaces = ROOT in files and sha256_of(files[ROOT]) == new_identity
+    if replaces:
+        trusted = _replacement(files[ROOT], trusted.root.version + 1, now, limits)
+    elif ROOT in files:
         trusted.update_root(files[ROOT])
     walk = _Walk(files, snapshot, now, limits)
     top = walk.take(trusted.root, TARGETS, targets)
@@ -59,7 +69,22 @@ def verify_offline_roles(
         files={role: files[role] for role in walk.taken},
         signed=walk.taken,
         left_out=frozenset(set(files) - set(walk.taken) - {ROOT}),
+        replaces=replaces,
     )
+
+
+def _replacement(root: bytes, version: int, now: datetime, limits: RoleLimits) -> TrustedMetadata:
+    """A root that only itself vouches for; its number goes on, so that nobody mistakes it for an old one."""
+    trusted = TrustedMetadata(root, now=now, limits=limits)
+    if trusted.root.version != version:
+        raise VerificationFailed(
+            "a new identity's root goes on counting",
+            subject=ROOT,
+            rule="metadata-version",
+            expected=f"version {version}",
+            found=f"version {trusted.root.version}",
+        )
+    return trusted
 
 
 def _delegated(role: Targets) -> list[str]:

@@ -15,7 +15,7 @@ from assay.index.log import LogWriter
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
-from assay.index.signer.online import open_log_key, open_online_keys
+from assay.index.signer.online import Keyring
 from assay.index.signer.process import Announcer, run_signer
 from assay.index.signer.publish import Publisher
 from assay.model.errors import AssayError
@@ -31,15 +31,17 @@ def main() -> int:
     config = load_config(data.config_file)
     published = PublishedStore(data.published)
     try:
+        keyring = Keyring(data.keys, passphrase, config.keys.uris())
         publisher = Publisher(
             Ledger.open(data.ledger_file),
             published,
             Inbox(data.inbox),
             FileChecks(BlobStore(data.blobs), InspectionLimits()),
-            lambda root, bins: open_online_keys(data.keys, root, bins, passphrase),
+            keyring.open,
             config.lifetimes,
-            LogWriter(published, lambda identity: open_log_key(data.keys, identity, passphrase)),
+            LogWriter(published, keyring.open_log),
         )
+        keyring.promote(publisher.keys)
         announcer = Announcer(data.socket)
         run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set)
         announcer.close()

@@ -28,6 +28,7 @@ from assay.trust.claims import (
     is_claiming,
     plan_delegations,
     require_claim_signed,
+    revocations_in,
     with_changed,
 )
 from assay.trust.envelope import Envelope, parse_envelope
@@ -48,11 +49,14 @@ MAX_ROLE_BYTES: Final = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class ClaimUpdate:
-    """A claim's role that is taken. ``first``: nobody claimed the project before."""
+    """A claim's role that is taken. ``first``: nobody claimed the project before. ``files``: this version's file and
+    those of the versions that the same publication took before it.
+    """
 
     claim: Claim
     envelope: Envelope[Targets]
     first: bool
+    files: Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,14 @@ class ClaimsDraft:
     """What a publication changes because of claims.
 
     ``delegating``: new versions of the online roles; ``tree``: all of them that are in use. ``files``: the developers'
-    roles. ``leaving``: paths that leave the bins because a first claim lists them; ``restored``: the files of revoked
-    claims, which come back. ``listed``: files that a client must find; ``settled``: projects that ``claimed`` has now.
+    roles, by version. ``leaving``: paths that leave the bins because a first claim lists them; ``restored``: the files
+    of revoked claims, which come back. ``listed``: files that a client must find; ``settled``: projects that
+    ``claimed`` has from now on.
     """
 
     delegating: Mapping[str, Targets] = field(default_factory=dict)
     tree: frozenset[str] = frozenset()
-    files: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)
     leaving: frozenset[TargetPath] = frozenset()
     restored: tuple[NewTarget, ...] = ()
     listed: tuple[NewTarget, ...] = ()
@@ -81,6 +86,7 @@ class PublishedClaims:
         self._offline = offline
         self._found: dict[ProjectName, FoundClaim | None] = {}
         self._after = _claimed_after(state, offline)
+        self._revoked = revocations_in(offline.signed[CLAIMED]) if CLAIMED in offline.signed else {}
 
     def find(self, project: ProjectName) -> FoundClaim | None:
         """The published claim of ``project``."""
@@ -117,7 +123,8 @@ class PublishedClaims:
         self._require_vouched_for(envelope.signed, before, proposal, waiting)
         if before is None:
             self._require_whole(envelope.signed, proposal, waiting)
-        return ClaimUpdate(claim, envelope, first=before is None or (earlier is not None and earlier.first))
+        files = {**(earlier.files if earlier else {}), envelope.signed.version: envelope.data}
+        return ClaimUpdate(claim, envelope, before is None or (earlier is not None and earlier.first), files)
 
     def draft(
         self, updates: Mapping[ProjectName, ClaimUpdate], renewals: Iterable[str], now: datetime, lifetimes: Lifetimes
@@ -133,7 +140,7 @@ class PublishedClaims:
         published = self._nodes(CLAIMED_NEW)
         online = {project: claim for role in published.values() for project, claim in claims_in(role).items()}
         online |= {project: update.claim for project, update in updates.items() if not self._is_settled(project)}
-        online = {project: claim for project, claim in online.items() if project not in settled}
+        online = {project: claim for project, claim in online.items() if project not in settled | gone}
         keys, threshold = _delegated_to(targets, CLAIMED_NEW)
         tree = plan_delegations(CLAIMED_NEW, online, keys.values(), threshold)
         if is_first or _delegated_to(self._state.targets(), CLAIMED_NEW) != (keys, threshold):
@@ -142,7 +149,7 @@ class PublishedClaims:
         return ClaimsDraft(
             delegating=with_changed(tree, published, listed, again, now + lifetimes.claimed_new),
             tree=frozenset(tree),
-            files={u.claim.role: (u.envelope.signed.version, u.envelope.data) for u in updates.values()},
+            files={update.claim.role: update.files for update in updates.values()},
             leaving=frozenset(path for update in updates.values() if update.first for path in self._binned(update)),
             restored=tuple(target for project in sorted(gone) for target in self._unsealed(project)),
             listed=tuple(target for update in updates.values() for target in self._news(update)),
@@ -158,7 +165,12 @@ class PublishedClaims:
         if self._after is None:
             return frozenset(), frozenset()
         before = {project for role in self._nodes(CLAIMED).values() for project in claims_in(role)}
-        return frozenset(before - self._after), self._after - before
+        gone = before - self._after
+        for project, version in self._revoked.items():
+            found = self.find(project)
+            if found is not None and project not in self._after and found.role.version <= version:
+                gone.add(project)
+        return frozenset(gone), self._after - before
 
     # --- judging ----------------------------------------------------------------------------------------------
 
@@ -172,7 +184,8 @@ class PublishedClaims:
                 raise NotAllowed(
                     "this index takes no more claims", rule="claims-full", expected=f"at most {MAX_CLAIMS}"
                 )
-        if self._after is not None and (project in self._after) != self._is_settled(project):
+        moves = self._after is not None and (project in self._after) != self._is_settled(project)
+        if moves or project in self._revoked:
             raise NotAllowed("this claim is just being settled or revoked; run the command again", rule="claim-moves")
 
     def _require_vouched_for(

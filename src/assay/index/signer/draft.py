@@ -54,11 +54,13 @@ from assay.trust.verify import TrustedMetadata
 class Draft:
     """One publication. ``withdrawn``: files that leave the online bins for good, with their hashes.
 
-    ``files`` go under immutable names; then ``root`` (if any), the page pointers of ``pages``, and ``timestamp``.
+    ``files`` go under immutable names; then ``root`` (if any), ``timestamp``, and the page pointers of ``pages``.
+    ``replaces``: the root is a new identity.
     """
 
     files: Mapping[str, bytes]
     root: bytes | None
+    replaces: bool
     timestamp: bytes
     pages: Mapping[str, str]
     bins: Mapping[str, Targets]
@@ -94,9 +96,9 @@ def draft_publication(
     } | dict(claims.delegating)
     files = {metadata_path(name, role.version): sign_envelope(role, [keys.bin]) for name, role in bins.items()}
     files |= {metadata_path(role, offline.signed[role].version): data for role, data in offline.files.items()}
-    files |= {metadata_path(role, version): data for role, (version, data) in claims.files.items()}
+    files |= {metadata_path(role, v): data for role, signed in claims.files.items() for v, data in signed.items()}
     versions = state.first_versions() | offline.versions() | {name: role.version for name, role in bins.items()}
-    versions |= {role: version for role, (version, _) in claims.files.items()}
+    versions |= {role: max(signed) for role, signed in claims.files.items()}
     snapshot = plan_snapshot(state.snapshot, versions, intent.time, lifetimes)
     snapshot_file = sign_envelope(snapshot, [keys.snapshot])
     files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
@@ -109,6 +111,7 @@ def draft_publication(
     return Draft(
         files=files,
         root=offline.root,
+        replaces=offline.replaces,
         timestamp=sign_envelope(timestamp, [keys.timestamp]),
         pages={str(project): sha256_of(data) for project, data in pages.items()},
         bins=bins,
@@ -122,8 +125,9 @@ def draft_publication(
 def check_draft(state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent) -> TrustedMetadata:
     """Look every changed target up as a client would that has the last publication. Raises on any difference."""
     staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
-    trusted = TrustedMetadata(state.root, now=intent.time)
-    if draft.root is not None:
+    anchor = draft.root if draft.root is not None and draft.replaces else state.root
+    trusted = TrustedMetadata(anchor, now=intent.time)
+    if draft.root is not None and not draft.replaces:
         staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
 
     def answer(request: Request) -> Answer:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from assay.model.digests import sha256_of
+from assay.keys.ceremony.publishing import NEW_IDENTITY
+from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import SignerRefused
-from assay.trust.layout import RoleLimits
+from assay.trust.layout import ROOT, RoleLimits
 
 MAX_FILES = 50_000
 _NAME = re.compile(r"\A([1-9][0-9]{0,9})\.([a-z0-9][a-z0-9._-]{0,199})\.json\Z")
@@ -63,6 +64,16 @@ class Inbox:
         """Remove what was published."""
         for role, version in versions.items():
             self._path(role, version).unlink(missing_ok=True)
+        if ROOT in versions:
+            (self._folder / NEW_IDENTITY).unlink(missing_ok=True)
+
+    def new_identity(self) -> Sha256 | None:
+        """The hash of a root that replaces the present one without its signatures (re-root), or None."""
+        try:
+            text = (self._folder / NEW_IDENTITY).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+        return parse_sha256(text.strip())
 
     def _path(self, role: str, version: int) -> Path:
         return self._folder / f"{version}.{role}.json"

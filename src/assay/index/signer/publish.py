@@ -74,6 +74,11 @@ class Publisher:
         """The newest publication that counts."""
         return self._number
 
+    @property
+    def keys(self) -> OnlineKeys:
+        """The signers that the published roles name."""
+        return self._keys
+
     # --- when -------------------------------------------------------------------------------------------------
 
     def due_at(self, now: datetime) -> datetime:
@@ -174,7 +179,10 @@ class Publisher:
         state = self._state
         if not files:
             return OfflineRoles(None, {}, {}, frozenset())
-        return verify_offline_roles(files, state.root, state.targets(), state.bins(), state.snapshot, now)
+        new_identity = self._inbox.new_identity()
+        return verify_offline_roles(
+            files, state.root, state.targets(), state.bins(), state.snapshot, now, new_identity=new_identity
+        )
 
     def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles, claims: PublishedClaims) -> Draft:
         identity = log_after(self._state.targets(), offline.signed.get(TARGETS))
