@@ -34,13 +34,11 @@ from assay.client.proxy.routes import (
 from assay.client.proxy.shown import show_page
 from assay.client.proxy.source import VerifiedSource
 from assay.client.proxy.streaming import answer_file, file_headers
-from assay.formats.core_metadata import CoreMetadata, parse_core_metadata
-from assay.formats.json_api import files_of, newest_version, render_project_json
 from assay.formats.negotiation import PageType, choose_encoding, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
 from assay.formats.simple_html import render_page_html
-from assay.model.distributions import Distribution, parse_distribution
-from assay.model.errors import AssayError, CallerError, InvalidDistribution, NotFound, OperatorError, RefusedByPolicy
+from assay.model.distributions import Distribution
+from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
 from assay.model.names import ProjectName
 
 STATUS_REFUSED: Final = 451
@@ -125,17 +123,15 @@ class Answers:
         return _document(request, body, page_type.content_type)
 
     async def _json_api(self, request: web.BaseRequest, asked: JsonApiRequest) -> web.StreamResponse:
+        from assay.client.proxy.project_json import project_json  # 30 ms that most runs save
+
         verified = await self._source.page(asked.project)
         page = self._show(verified.page, None) if verified else None
-        version = (_canonical(asked.version) if asked.version else newest_version(page)) if page else None
-        files = files_of(page, version) if page and version else ()
-        if not files or page is None or version is None:
+        version = _canonical(asked.version) if asked.version is not None else None
+        asks_nonsense = asked.version is not None and version is None
+        body = None if page is None or asks_nonsense else await project_json(self._source, page, version)
+        if body is None:
             raise NotFound("the index vouches that there is no such release", subject=asked.project)
-        described = next((file.filename for file in files if file.core_metadata is not None), None)
-        metadata = None
-        if described is not None:
-            metadata = _facts(await self._source.sidecar(parse_distribution(described, asked.project)))
-        body = render_project_json(page, metadata, version, "", every_release=asked.version is None)
         return _document(request, body, "application/json")
 
     async def _file(self, request: web.BaseRequest, asked: FileRequest) -> web.StreamResponse:
@@ -220,14 +216,6 @@ def _entry(page: ProjectPage, distribution: Distribution, asked: FileRequest) ->
     except CallerError:
         return None
     return entry if is_there else None
-
-
-def _facts(metadata: bytes) -> CoreMetadata | None:
-    """What METADATA says; None where it is not sound, which makes poetry read the file itself."""
-    try:
-        return parse_core_metadata(metadata)
-    except InvalidDistribution:
-        return None
 
 
 def _canonical(version: str) -> str | None:
