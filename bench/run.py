@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,8 @@ def main() -> int:
         installs = Path(name) / "installs"
         installs.mkdir()
         _print_installs(measure_installs(installs))
+    print("\nsignatures per second and kind of key")
+    subprocess.run([sys.executable, "-m", "assay", "key", "bench"], check=True)
     return 0
 
 
