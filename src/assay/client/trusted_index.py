@@ -26,6 +26,8 @@ from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
+from assay.trust.claim_search import FoundClaim, find_claim
+from assay.trust.claims import claim_role
 from assay.trust.layout import (
     SEAL_PREFIX,
     TARGETS,
@@ -227,6 +229,13 @@ class TrustedIndex:
         if manifest is not None and manifest.role.startswith(SEAL_PREFIX):
             require_listed(manifest.custom, distribution.filename, sha256)
 
+    async def claim(self, project: ProjectName) -> tuple[FoundClaim | None, int]:
+        """The claim of ``project`` in force now, and the newest version that its role ever had (0: none)."""
+        trusted = await self._refresh_after(self._refreshes)
+        found = await self._run(find_claim(trusted, project))
+        listed = trusted.snapshot.meta.get(f"{claim_role(project)}.json") if trusted.snapshot else None
+        return found, listed.version if listed else 0
+
     async def target(self, path: TargetPath) -> VerifiedTarget:
         """What trusted metadata says of ``path``. Raises VerificationFailed when nobody vouches for it."""
         trusted, mark = await self._current(), self._refreshes
@@ -237,8 +246,12 @@ class TrustedIndex:
             raise await self._why_not(path)
         return target
 
+    async def taken_down(self) -> list[TargetPath]:
+        """Every path that the offline holders took down."""
+        return taken_down((await self._current()).require(TARGETS))
+
     async def _why_not(self, path: TargetPath) -> VerificationFailed:
-        if path in taken_down((await self._current()).require(TARGETS)):
+        if path in await self.taken_down():
             return VerificationFailed(
                 "this file was taken down by the index's offline holders: it must not be installed",
                 subject=path,

@@ -78,7 +78,10 @@ class DeclaredMetadata:
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """One upload without its bytes. ``attestations``: a JSON array as sent (PEP 740). ``signature``: the ``.asc``."""
+    """One upload without its bytes. ``attestations``: a JSON array as sent (PEP 740). ``signature``: the ``.asc``.
+
+    ``claim``: the developers' role that lists the file, as text, for a project that is claimed (PEP 480).
+    """
 
     distribution: Distribution
     metadata: DeclaredMetadata
@@ -87,6 +90,7 @@ class UploadForm:
     comment: str | None = None
     attestations: str | None = None
     signature: bytes | None = None
+    claim: str | None = None
 
 
 _SINGLE: Final = (
@@ -120,7 +124,7 @@ _REPEATED: Final = MappingProxyType(
     }
 )
 _DIGEST_CHARS: Final = {"md5_digest": 32, "sha256_digest": 64, "blake2_256_digest": 64}
-_CONTROL: Final = (":action", "protocol_version", "filetype", "pyversion", "comment", "attestations")
+_CONTROL: Final = (":action", "protocol_version", "filetype", "pyversion", "comment", "attestations", "assay_claim")
 _ONCE: Final = frozenset((*_SINGLE, *_DIGEST_CHARS, *_CONTROL))
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _KINDS: Final = {kind.value: kind for kind in DistributionKind}
@@ -155,6 +159,7 @@ def parse_upload_form(
         comment=single.get("comment"),
         attestations=single.get("attestations"),
         signature=_parse_signature(signature, distribution.filename),
+        claim=single.get("assay_claim"),
     )
 
 

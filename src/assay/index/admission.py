@@ -92,7 +92,7 @@ class Admission:
                 authenticated=principal.authenticated,
             )
             file = ProposedFile(distribution, entry, vouching(right, now))
-            return propose(connection, PublishFiles(project, "upload", (file,)))
+            return propose(connection, PublishFiles(project, "upload", (file,), upload.form.claim))
 
 
 def declared_fields(form: UploadForm) -> dict[str, list[str]]:

@@ -73,6 +73,10 @@ class OfflineDraft:
         require_role_signed(delegator, role, envelope)
         return envelope.signed
 
+    def current_file(self, role: str) -> bytes:
+        """The file of a role that the draft starts from, not checked. Raises CallerError."""
+        return self._read(f"current/{role}.json")
+
     def put(self, role: str, signed: Targets, signers: Sequence[Signer]) -> None:
         """Add a new role, signed by ``signers``; not durable until the next ``cosign``."""
         document = signed.to_dict()
@@ -116,7 +120,7 @@ class OfflineDraft:
 
     def _holder(self, key: str, secrets: SecretsProvider) -> Signer:
         root = self.current_root()
-        uri = key if ":" in key else _file_uri(Path(key))
+        uri = key_uri(key)
         holders: list[Key] = [root.keys[keyid] for keyid in root.roles[TARGETS].keyids]
         for holder in holders:
             try:
@@ -133,5 +137,9 @@ class OfflineDraft:
             raise CallerError("this is not in the draft", subject=name) from None
 
 
-def _file_uri(path: Path) -> str:
+def key_uri(key: str) -> str:
+    """The URI of ``key``, which is one already or the path of a key file. Raises KeyUnavailable."""
+    if ":" in key:
+        return key
+    path = Path(key)
     return key_file_uri(path, encrypted=b"ENCRYPTED PRIVATE KEY" in read_private_file(path))

@@ -24,6 +24,7 @@ from assay.trust.verify import require_role_signed
 
 CLAIM_PREFIX: Final = "claim-"
 CLAIM_FIELD: Final = "x-assay-claim"
+REVOKED_FIELD: Final = "x-assay-revoked"
 MAX_DELEGATIONS: Final = 250
 """More claims in one role are spread: what a client fetches for one project stays near 100 kB."""
 
@@ -241,6 +242,22 @@ def with_claims_delegation(keys: Iterable[Key], threshold: int, top: str) -> tup
     """The delegation of ``targets`` to ``top``, and its keys."""
     known = {key.keyid: key for key in keys}
     return DelegatedRole(top, sorted(known), threshold, terminating=False, paths=PACKAGE_PATHS), known
+
+
+def with_revocations(role: Targets, revoked: Mapping[ProjectName, int]) -> Targets:
+    """``role`` (``claimed``), saying that claims up to these versions of their roles count no more."""
+    if revoked:
+        role.unrecognized_fields[REVOKED_FIELD] = {str(project): version for project, version in revoked.items()}
+    return role
+
+
+def revocations_in(role: Targets) -> dict[ProjectName, int]:
+    """What ``claimed`` revokes, besides what it does not delegate any more. Raises VerificationFailed."""
+    revoked = role.unrecognized_fields.get(REVOKED_FIELD, {})
+    try:
+        return {parse_project_name(name): int(version) for name, version in revoked.items()}
+    except (AttributeError, TypeError, ValueError, InvalidName) as error:
+        raise VerificationFailed("revocations cannot be read", rule="claim-malformed", found=str(error)) from error
 
 
 def custom_of(file: TargetFile) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from assay.index.admission import Admission
 from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
+from assay.index.claim_desk import ClaimDesk
 from assay.index.config import DataFolder, IndexConfig, load_config
 from assay.index.ledger import Ledger, accounts
 from assay.index.published import PublishedStore
@@ -150,6 +151,9 @@ class WebProcess:
         def publish(upload: ReceivedUpload, principal: Principal) -> None:
             self._wait(admission.admit(upload, principal))
 
+        def claim(project: ProjectName, role: str, principal: Principal) -> None:
+            self._wait(ClaimDesk(ledger, utc_now).submit(project, role, principal))
+
         def list_projects() -> list[ProjectName]:
             with ledger.read() as connection:
                 return accounts.project_names(connection)
@@ -161,6 +165,7 @@ class WebProcess:
             incoming=self._data.incoming,
             authenticate=authenticate,
             publish=publish,
+            claim=claim,
             list_projects=list_projects,
             root_fingerprint=sha256_of(root),
             pull_through=pull_through,

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect, request_of
 from assay.index.web.cache import PublishedCache
+from assay.index.web.claims import Claims
 from assay.index.web.errors import respond_error, respond_failure, respond_wrong_method
 from assay.index.web.files import PackageFiles
 from assay.index.web.front import answer_front, answer_health
@@ -40,6 +41,8 @@ class IndexApplication:
         self._services = services
         self._uploads = Uploads(services)
         self._pages = ProjectPages(services.published, cache, services.pull_through)
+        claim, limits = services.claim, services.upload_limits
+        self._claims = Claims(services.authenticate, claim, limits) if claim is not None else None
         self._list = ProjectList(services.list_projects)
         self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through)
         self._metadata = TufMetadata(services.published, cache)
@@ -84,6 +87,12 @@ class IndexApplication:
         first, *segments = _segments(request.raw_path)
         if first == "legacy":
             await self._answer_legacy(request, receive, send, segments)
+            return
+        if first == "claims" and self._claims is not None and len(segments) == 1:
+            if request.method == "POST":
+                await self._claims.answer(request, receive, send, parse_segment(segments[0]))
+            else:
+                await respond_wrong_method(request, send, "POST")
             return
         answer = self._reads.get(first)
         if answer is None:

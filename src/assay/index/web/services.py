@@ -95,7 +95,8 @@ class WebServices:
     ``upload_limits.max_uploads`` of each at once. ``list_projects`` blocks, too: all names, in the order to show them.
     ``incoming``: a folder on the blobs' file system for uploads under way. ``root_fingerprint``: of the trust root, for
     the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
-    ``cache_bytes``: memory for pages and metadata.
+    ``cache_bytes``: memory for pages and metadata. ``claim``: takes the role that a project's developers signed, and
+    returns when it is published; None where nothing can be claimed.
     """
 
     published: PublishedStore
@@ -110,3 +111,4 @@ class WebServices:
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     base_url: str | None = None
     cache_bytes: int = 128_000_000
+    claim: Callable[[ProjectName, str, Principal], object] | None = None

@@ -1,0 +1,51 @@
+"""Where an owner claims a project or changes its keys: the desk decides who may, the signer judges the role."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from assay.index.ledger import Ledger, accounts
+from assay.index.ledger.publications import propose
+from assay.index.proposals import PublishFiles
+from assay.model.errors import NotAllowed
+from assay.model.names import ProjectName, require_registrable
+from assay.model.permissions import Principal, ProjectRole, decide_registration, decide_upload
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimDesk:
+    """Takes roles that are signed by developers, without files."""
+
+    ledger: Ledger
+    clock: Callable[[], datetime]
+
+    def submit(self, project: ProjectName, role: str, principal: Principal) -> int:
+        """Propose ``role``, the text of ``claim-<project>``; returns the proposal's number in the outbox.
+
+        A project that nobody has is registered. Raises NotAllowed unless ``principal`` owns the project.
+        """
+        now = self.clock()
+        with self.ledger.write() as connection:
+            row = accounts.find_project(connection, project)
+            if row is None:
+                require_registrable(project, accounts.confusable_with(connection, project))
+                decide_registration(principal, project, now)
+                accounts.create_project(connection, project, principal.user, now)
+                accounts.grant_role(connection, project, principal.user, ProjectRole.OWNER, principal.user, now)
+            elif row.origin != "upload":
+                raise NotAllowed(
+                    "this project is pulled through from the upstream", subject=project, rule="upstream-project"
+                )
+            right = decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
+            if right.role is not ProjectRole.OWNER:
+                raise NotAllowed(
+                    "only an owner may claim a project or change who signs for it",
+                    subject=project,
+                    rule="claim-owner",
+                    found=right.role.value,
+                    next_step="ask an owner of the project; files are published with: assay publish FILE...",
+                )
+            accounts.record_use(connection, principal, now)
+            how = principal.authenticated
+            accounts.record_event(connection, "claim-signed", principal.user, now, project, authenticated=how)
+            return propose(connection, PublishFiles(project, "upload", (), role))
