@@ -5,7 +5,7 @@ The one place of the house that writes files which somebody trusts later.
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,17 +22,15 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
-    """Put every file in its place; durable on return. All are synced, at the same time, before the first is renamed."""
+    """Put every file in its place; durable on return. All are synced, at the same time, before the first is
+    renamed; they are renamed in the order of ``files``.
+    """
     with _storage_errors():
         staged = {path: _stage(path, data, mode) for path, data in files.items()}
-        if len(staged) == 1:
-            sync(*staged.values())
-        else:
-            with ThreadPoolExecutor(SYNC_THREADS) as pool:
-                list(pool.map(sync, staged.values()))
+        _sync_together(list(staged.values()))
         for path, temporary in staged.items():
             temporary.replace(path)
-        sync(*{path.parent for path in files})
+        _sync_together(list({path.parent for path in files}))
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -77,6 +75,15 @@ def sync(*paths: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _sync_together(paths: Sequence[Path]) -> None:
+    """fsync all of ``paths`` at the same time: a disk takes little longer for several than for one."""
+    if len(paths) == 1:
+        sync(paths[0])
+    else:
+        with ThreadPoolExecutor(SYNC_THREADS) as pool:
+            list(pool.map(sync, paths))
 
 
 def remove_leftovers(folder: Path) -> None:

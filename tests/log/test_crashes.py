@@ -12,8 +12,8 @@ from assay.model.errors import AssayError, SignerRefused, StorageUnavailable
 from assay.trust.log.tiles import parse_tile_path
 from log.living import LivingIndex, Machine, living
 
-WRITES = 5
-"""Of one publication here: its files, the checkpoint's pointer, the timestamp, and the pointers of two pages."""
+WRITES = 4
+"""Of one publication here: its files, the checkpoint with the timestamp, and the pointers of two pages."""
 
 
 class DyingStore(PublishedStore):

@@ -119,10 +119,14 @@ class LogWriter:
         files[checkpoint_name(intent.number)] = sign_checkpoint(identity, head, self._sign(identity))
         return LogDraft(files, head, growth.edge, indexes)
 
-    def show(self, publication: int, timestamp: bytes) -> None:
-        """Make the checkpoint of ``publication``, whose timestamp this is, the one that readers get. Idempotent."""
-        if stated_head(parse_envelope(timestamp, Timestamp, TIMESTAMP).signed) is not None:
-            self._published.point(f"{LOG}/{CHECKPOINT}", checkpoint_name(publication))
+    def shown(self, publication: int, timestamp: bytes) -> Mapping[str, bytes]:
+        """What readers get of ``publication``, with this timestamp: its checkpoint, by name. Raises SignerRefused."""
+        if stated_head(parse_envelope(timestamp, Timestamp, TIMESTAMP).signed) is None:
+            return {}
+        checkpoint = self._published.read(checkpoint_name(publication))
+        if checkpoint is None:
+            raise _cannot_continue(checkpoint_name(publication), "the file", "no file")
+        return {f"{LOG}/{CHECKPOINT}": checkpoint}
 
     def grown(self, draft: LogDraft) -> None:
         """Go on from ``draft``, which is published; partial tiles that are full now go."""

@@ -215,8 +215,7 @@ class Publisher:
         if head.root is not None:
             version = parse_envelope(head.root, Root, ROOT).signed.version
             self._published.write({metadata_path(ROOT, version): head.root})
-        self._log.show(head.publication, head.timestamp)
-        self._published.write({TIMESTAMP_NAME: head.timestamp})
+        self._published.write({**self._log.shown(head.publication, head.timestamp), TIMESTAMP_NAME: head.timestamp})
         for project, sha256 in head.pages.items():
             path = page_target(ProjectName(project))
             self._published.point(path, hashed_path(path, sha256))
