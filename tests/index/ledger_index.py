@@ -20,6 +20,7 @@ from assay.index.establish import establish
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import outbox_state
 from assay.index.log import LogWriter
+from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
@@ -59,7 +60,8 @@ class LedgerIndex:
         self.ledger = Ledger.open(self.data.ledger_file)
         self.blobs = BlobStore(self.data.blobs)
         self.published = PublishedStore(self.data.published)
-        self.admission = Admission(self.ledger, self.blobs, InspectionLimits(), lambda: self.now)
+        evidence = EvidenceDesk(self.blobs, self.published)
+        self.admission = Admission(self.ledger, self.blobs, InspectionLimits(), lambda: self.now, evidence)
         self.publisher = self.new_publisher()
         self.sign()
 

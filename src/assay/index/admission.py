@@ -1,4 +1,4 @@
-"""Admission of an upload, in one direction: digests, rights, the archive, the form, the blob, the ledger.
+"""Admission of an upload, in one direction: digests, rights, signatures, the archive, the form, the blob, the ledger.
 
 Nothing is stored under its name before every check has passed; the ledger's transaction decides the rights again, so
 that what was checked is what is written. Returns when the proposal is durable; publishing is the signer's.
@@ -19,6 +19,8 @@ from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import find_file, first_upload, propose
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.web.services import ReceivedUpload
+from assay.index.provenance.desk import Accompanied, EvidenceDesk
+from assay.index.provenance.events import record_evidence
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed
@@ -37,30 +39,63 @@ class Admission:
     limits: InspectionLimits
     clock: Callable[[], datetime]
 
+    evidence: EvidenceDesk
     def admit(self, upload: ReceivedUpload, principal: Principal) -> int:
         """Admit ``upload`` and propose it; returns the proposal's number in the outbox, to wait for.
 
-        The identical file again is admitted again without effect. Raises CallerError with the field or archive member
-        and the rule, OperatorError when it cannot be stored. ``upload.path`` is moved or left; its owner removes it.
+        The identical file again is admitted again without effect, but for a signature or attestations that are new.
+        Raises CallerError with the field or archive member and the rule, OperatorError when it cannot be stored.
+        ``upload.path`` is moved or left; its owner removes it.
         """
         distribution = upload.form.distribution
         with self.ledger.read() as connection:
             _decide(connection, principal, distribution.project, self.clock())
             if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
-                return known
+                return self._admit_evidence(upload, principal, known)
             first = first_upload(connection, distribution.project, distribution.version)
             require_open(distribution.project, distribution.version, first, self.clock())
         with upload.path.open("rb") as stream:
+        accompanied = self._accompanied(upload, complete=True)
             inspected = inspect_distribution(stream, distribution.filename, self.limits)
         check_form_matches(declared_fields(upload.form), inspected)
         sidecar = None
         if distribution.kind is DistributionKind.WHEEL:
             sidecar = self.blobs.store_bytes(inspected.metadata_bytes)
         self.blobs.store(upload.path, upload.digests.sha256)
-        return self._record(upload, principal, inspected, sidecar)
+        return self._record(upload, principal, inspected, sidecar, accompanied)
+
+    def _accompanied(self, upload: ReceivedUpload, *, complete: bool) -> Accompanied:
+        """What came with the file, verified; ``complete``: nothing that the project demands may be missing."""
+        form = upload.form
+        return self.evidence.check(
+            form.distribution,
+            upload.digests.sha256,
+            upload.path,
+            signature=form.signature,
+            attestations=form.attestations,
+            now=self.clock(),
+            complete=complete,
+        )
+
+    def _admit_evidence(self, upload: ReceivedUpload, principal: Principal, known: int) -> int:
+        """Propose what came beside a file that is here already; ``known`` where nothing new did."""
+        accompanied, now = self._accompanied(upload, complete=False), self.clock()
+        attach = self.evidence.attach(upload.form.distribution, accompanied)
+        if attach is None:
+            return known
+        with self.ledger.write() as connection:
+            _decide(connection, principal, attach.project, now)
+            accounts.record_use(connection, principal, now)
+            record_evidence(connection, principal.user, now, attach.project, attach.filename, accompanied)
+            return propose(connection, attach)
 
     def _record(
-        self, upload: ReceivedUpload, principal: Principal, inspected: InspectedDistribution, sidecar: Sha256 | None
+        self,
+        upload: ReceivedUpload,
+        principal: Principal,
+        inspected: InspectedDistribution,
+        sidecar: Sha256 | None,
+        accompanied: Accompanied,
     ) -> int:
         distribution, now = inspected.distribution, self.clock()
         project = distribution.project
@@ -91,7 +126,14 @@ class Admission:
                 sha256=entry.sha256,
                 authenticated=principal.authenticated,
             )
-            file = ProposedFile(distribution, entry, vouching(right, now))
+            record_evidence(connection, principal.user, now, project, entry.filename, accompanied)
+            file = ProposedFile(
+                distribution,
+                entry,
+                vouching(right, now) | accompanied.custom,
+                accompanied.signature,
+                accompanied.provenance,
+            )
             return propose(connection, PublishFiles(project, "upload", (file,), upload.form.claim))
 
 

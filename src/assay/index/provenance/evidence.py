@@ -54,6 +54,12 @@ class Evidence:
         return tuple(dict.fromkeys(describe_publisher(each.publisher) for each in self.attestations))
 
 
+def vouched_by(evidence: Evidence) -> dict[str, list[str]]:
+    """Who signed, as the ``custom`` of a file's target says it."""
+    named = {"signed_by": list(evidence.signed_by), "attested_by": list(evidence.attested_by)}
+    return {name: who for name, who in named.items() if who}
+
+
 class ProjectSigners:
     """The signers of one project, with their certificates and trust roots as ``read`` gives the published files."""
 

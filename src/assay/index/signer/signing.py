@@ -14,7 +14,7 @@ from assay.index.blobs import BlobStore
 from assay.index.proposals import ProposedFile
 from assay.index.provenance.attach import Attach
 from assay.index.provenance.changes import SignerChange
-from assay.index.provenance.evidence import Evidence, ProjectSigners, Subject
+from assay.index.provenance.evidence import Evidence, ProjectSigners, Subject, vouched_by
 from assay.index.provenance.registry import change_signers, publisher_members
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
@@ -64,6 +64,7 @@ class SigningChecks:
         signed, attested = file.signature is not None, file.provenance is not None
         signers.require(file.entry.filename, came, signed=signed, attested=attested)
         evidence = self._verify(signers, file.entry, file.signature, file.provenance, came)
+        _require_vouching(file, evidence)
         return _with_evidence(file.entry, evidence, file.signature, file.provenance, came)
 
     def attach(self, page: ProjectPage | None, proposal: Attach, now: datetime) -> ProjectPage:
@@ -136,6 +137,20 @@ def page_moment(page: ProjectPage, now: datetime) -> datetime:
 def _require_standing(page: ProjectPage) -> None:
     if page.tombstone:
         raise SignerRefused("this project was removed; that is for ever", subject=page.project, rule="project-removed")
+
+
+def _require_vouching(file: ProposedFile, evidence: Evidence) -> None:
+    """What the file's target will say about who signed is what was verified here."""
+    verified = vouched_by(evidence)
+    claimed = {name: file.custom[name] for name in ("signed_by", "attested_by") if name in file.custom}
+    if claimed != verified:
+        raise SignerRefused(
+            "the proposal names other signers than those that verify",
+            subject=file.entry.filename,
+            rule="vouching",
+            expected=str(verified),
+            found=str(claimed)[:300],
+        )
 
 
 def _with_evidence(

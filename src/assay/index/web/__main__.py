@@ -22,6 +22,7 @@ from assay.index.children import read_secrets
 from assay.index.claim_desk import ClaimDesk
 from assay.index.config import DataFolder, IndexConfig, load_config
 from assay.index.ledger import Ledger, accounts
+from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
 from assay.index.upstream.pull import PullSettings, PullThrough
 from assay.index.web.app import build_app
@@ -142,7 +143,9 @@ class WebProcess:
 
     def _services(self, ledger: Ledger, pull_through: PullThrough | None) -> WebServices:
         root = self._published.read(metadata_path(ROOT, 1)) or b""
-        admission = Admission(ledger, self._blobs, InspectionLimits(), utc_now)
+        admission = Admission(
+            ledger, self._blobs, InspectionLimits(), utc_now, EvidenceDesk(self._blobs, self._published)
+        )
 
         def authenticate(token: str) -> Principal:
             with ledger.read() as connection:

@@ -19,6 +19,7 @@ from assay.index.web.pages import ProjectPages, parse_segment
 from assay.index.web.project_json import ProjectJson
 from assay.index.web.project_list import ProjectList
 from assay.index.web.services import WebServices
+from assay.index.web.signers import Integrity, SignerFiles
 from assay.index.web.upload import Uploads
 from assay.model.errors import AssayError, NotFound
 
@@ -57,6 +58,9 @@ class IndexApplication:
             "pypi": self._json.answer,
             "+simple": self._answer_hatch,
         }
+            "integrity": Integrity(self._files).answer,
+            "certificates": SignerFiles("certificates", services.published, cache).answer,
+            "trust-roots": SignerFiles("trust-roots", services.published, cache).answer,
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's lifespan (ASGI 3.0)."""

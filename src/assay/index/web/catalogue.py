@@ -11,6 +11,9 @@ from assay.model.names import ProjectName
 from assay.trust.layout import page_target
 
 SIDECAR_SUFFIX: Final = ".metadata"
+SIGNATURE_SUFFIX: Final = ".asc"
+PROVENANCE_SUFFIX: Final = ".provenance"
+_SUFFIXES: Final = (SIDECAR_SUFFIX, SIGNATURE_SUFFIX, PROVENANCE_SUFFIX)
 
 
 class PublishedCatalogue:
@@ -21,14 +24,20 @@ class PublishedCatalogue:
         self._cache = cache
 
     async def locate(self, project: ProjectName, version: str, filename: str) -> LocatedFile | None:
-        """See ``Catalogue.locate``; ``.metadata`` is the sidecar's blob (PEP 658)."""
+        """See ``Catalogue.locate``; the suffixes are the sidecar's (PEP 658), the signature's and the provenance's."""
         parsed = await self._cache.get(self._path(page_target(project)), PARSED)
         if parsed is None:
             return None
-        plain = filename.removesuffix(SIDECAR_SUFFIX)
+        suffix = next((suffix for suffix in _SUFFIXES if filename.endswith(suffix)), "")
+        plain = filename.removesuffix(suffix)
         file = parsed.files.get(plain)
         if file is None or file.url != file_url(project, version, plain):
             return None
-        if plain == filename:
-            return LocatedFile(file.sha256, file.size)
-        return LocatedFile(file.core_metadata) if file.core_metadata is not None else None
+        match suffix:
+            case ".metadata":
+                return LocatedFile(file.core_metadata) if file.core_metadata is not None else None
+            case ".asc":
+                return LocatedFile(file.signature.sha256, immutable=False) if file.signature is not None else None
+            case ".provenance":
+                return LocatedFile(file.provenance.sha256, immutable=False) if file.provenance is not None else None
+        return LocatedFile(file.sha256, file.size)

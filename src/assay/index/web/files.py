@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from assay.index.blobs import BlobStore
-from assay.index.web.asgi import IMMUTABLE, NOSNIFF, Headers, Request, Send, respond
+from assay.index.web.asgi import IMMUTABLE, NOSNIFF, REVALIDATE, Headers, Request, Send, respond
 from assay.index.web.cache import remember_paths
 from assay.index.web.conditional import ByteRange, UnsatisfiableRange, choose_range, matching_tag
 from assay.index.web.pages import parse_segment
@@ -22,7 +22,11 @@ from assay.model.names import ProjectName
 CHUNK_BYTES: Final = 262_144
 _HASHED_NAME: Final = re.compile(r"([0-9a-f]{64})\.(.+)\Z", re.DOTALL)
 _BINARY: Final = (b"content-type", b"application/octet-stream")
-_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_TYPES: Final = {
+    "metadata": (b"content-type", b"text/plain; charset=utf-8"),
+    "asc": (b"content-type", b"application/pgp-signature"),
+    "provenance": (b"content-type", b"application/vnd.pypi.integrity.v1+json"),
+}
 _SANDBOX: Final = (b"content-security-policy", b"sandbox; default-src 'none'")
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
@@ -50,7 +54,7 @@ class PackageFiles:
         path = self._path(located.sha256)
         descriptor = await self._open(path, project, version, filename)
         try:
-            await _send_file(request, send, descriptor, located, _TEXT if name.endswith(".metadata") else _BINARY)
+            await _send_file(request, send, descriptor, located, _content_type(name))
         finally:
             os.close(descriptor)
 
@@ -71,6 +75,10 @@ class PackageFiles:
         if descriptor is None:
             raise StorageUnavailable("a published file is not in the store", rule="blob-missing", subject=filename)
         return descriptor
+
+
+def _content_type(name: str) -> tuple[bytes, bytes]:
+    return _TYPES.get(name.rpartition(".")[2], _BINARY)
 
 
 def _open_blob(path: str) -> int | None:
@@ -95,7 +103,8 @@ async def _send_file(
             found=str(size),
         )
     etag = f'"{located.sha256}"'
-    headers: Headers = [(b"etag", etag.encode("ascii")), IMMUTABLE, (b"accept-ranges", b"bytes")]
+    caching = IMMUTABLE if located.immutable else REVALIDATE
+    headers: Headers = [(b"etag", etag.encode("ascii")), caching, (b"accept-ranges", b"bytes")]
     if matching_tag(request.header(b"if-none-match"), etag) is not None:
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})

@@ -18,11 +18,15 @@ from assay.model.permissions import Principal
 
 @dataclass(frozen=True, slots=True)
 class LocatedFile:
-    """Where the bytes of a published name are: the blob ``sha256``, ``size`` bytes long (None: as long as the blob)."""
+    """Where the bytes of a published name are: the blob ``sha256``, ``size`` bytes long (None: as long as the blob).
+
+    ``immutable``: the name will never stand for another blob.
+    """
 
     sha256: Sha256
     size: int | None = None
 
+    immutable: bool = True
 
 class Catalogue(Protocol):
     """Which blob stands behind a published name."""
