@@ -41,9 +41,14 @@ class Child:
         """The process id while it runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started and does not run."""
+        return self._process is not None and self._process.poll() is not None
+
     def ensure_running(self) -> None:
         """Start it, or start it again, at most once a second."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and not self.has_ended:
             return
         if self._process is not None:
             log.error("%s ended with status %s; starting it again", self.module, self._process.returncode)

@@ -80,6 +80,8 @@ def _supervise(
     announced = False
     while not stopping.is_set():
         for child in children:
+            if child.has_ended and not announced:
+                raise OperatorError(f"{child.module} ended before it was ready", next_step="see the messages above")
             child.ensure_running()
         if not announced:
             announced = _answers(options)
