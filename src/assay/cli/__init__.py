@@ -12,10 +12,13 @@ from assay.model.errors import AssayError
 
 VERBS = {
     "archive": "a project that takes no more uploads",
+    "attester": "who attests a project's files (PEP 740)",
     "audit": "is this installed environment what the index vouches for?",
     "ceremony": "offline keys: plan, sign, verify and publish",
-    "deprecate": "tell installers that a project is obsolete",
     "claim": "only a project's own developers can publish for it",
+    "certificate": "the OpenPGP certificates of a project",
+    "deprecate": "tell installers that a project is obsolete",
+    "doctor": "does everything that the index says agree?",
     "demo": "the whole story in one minute, ending in attacks that fail",
     "explain": "who vouches for a file, since when, with which authority",
     "grant": "who may upload to a project",
@@ -24,6 +27,7 @@ VERBS = {
     "log": "does the index show everybody the same, and is everything it signed in its log?",
     "project": "register, list and transfer projects",
     "publish": "sign and upload files of a claimed project",
+    "publisher": "trusted publishing: which CI may upload what",
     "quarantine": "offer nothing of a project, take nothing for it",
     "reactivate": "undo archive, deprecate or quarantine",
     "remove": "take a file, a version or a project away for good",

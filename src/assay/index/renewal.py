@@ -9,13 +9,12 @@ from assay import durable
 from assay.index.config import DataFolder
 from assay.index.handover import read_published
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.keys.expiry import reminders
 from assay.keys.renewal import renew_offline_roles
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, metadata_filename
 
 log = logging.getLogger(__name__)
-
-WARN_DAYS = 30
 
 
 def renew_due(data: DataFolder, passphrase: bytes | None, now: datetime, lifetimes: Lifetimes) -> list[str]:
@@ -30,8 +29,8 @@ def renew_due(data: DataFolder, passphrase: bytes | None, now: datetime, lifetim
         durable.write_files(
             {data.inbox / metadata_filename(role, version): file for role, (version, file) in renewed.items()}
         )
-    for role, signed in current.items():
-        days = (signed.expires - now).days
-        if role not in renewed and days < WARN_DAYS:
-            log.warning("the role %s expires in %s days: hold a ceremony (docs/ceremony.md)", role, days)
+    ends = {role: signed.expires for role, signed in current.items() if role not in renewed}
+    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins}
+    for reminder in reminders(ends, spans, now):
+        log.warning("%s (docs/ceremony.md)", reminder)
     return list(renewed)

@@ -1,0 +1,143 @@
+"""``assay doctor``: does everything that the index says agree? Reads, compares, changes nothing (threats B9, B10, B13).
+
+The signed metadata is the measure: pages, ledger and blobs are held against it, never the other way round.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from tuf.api.metadata import Root
+
+from assay.formats.pages import ProjectPage
+from assay.index.blobs import BlobStore
+from assay.index.config import DataFolder
+from assay.index.handover import read_published
+from assay.index.ledger import Ledger, accounts
+from assay.index.ledger.publications import files_of, read_head
+from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.signer.state import PublishedState
+from assay.keys.expiry import reminders
+from assay.model.digests import Sha256
+from assay.model.distributions import parse_distribution
+from assay.model.errors import AssayError
+from assay.model.names import ProjectName
+from assay.trust.envelope import parse_envelope
+from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, TargetPath, file_target, page_target
+
+Severity = Literal["note", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to know. ``wrong`` means that the parts contradict each other."""
+
+    severity: Severity
+    subject: str
+    text: str
+    next_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was looked at, and what was found."""
+
+    projects: int
+    files: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Nothing is wrong."""
+        return all(finding.severity != "wrong" for finding in self.findings)
+
+
+def examine(data: DataFolder, now: datetime, lifetimes: Lifetimes, *, hash_blobs: bool) -> Examination:
+    """Examine the whole data folder; ``hash_blobs``: read every blob, too. Raises OperatorError without an index."""
+    try:
+        state = read_published(data)
+    except AssayError as error:
+        found = Finding(
+            "wrong", "metadata", f"what is published does not verify: {error}", "assay restore, or a mirror"
+        )
+        return Examination(0, 0, (found,))
+    ledger = Ledger.open(data.ledger_file)
+    try:
+        projects, files, findings = 0, 0, [*_freshness(state, data, ledger, now, lifetimes)]
+        with ledger.read() as connection:
+            names = accounts.project_names(connection)
+        for project in names:
+            projects += 1
+            page = _page(state, project, findings)
+            if page is not None:
+                files += len(page.files)
+                findings += _compare(state, data, ledger, page, hash_blobs)
+        return Examination(projects, files, tuple(findings))
+    finally:
+        ledger.close()
+
+
+def _freshness(
+    state: PublishedState, data: DataFolder, ledger: Ledger, now: datetime, lifetimes: Lifetimes
+) -> Iterator[Finding]:
+    with ledger.read() as connection:
+        head = read_head(connection)
+    shown = PublishedStore(data.published).read(TIMESTAMP_NAME)
+    if head.timestamp != shown:
+        yield Finding(
+            "wrong", "timestamp.json", "is not the one of the head", "start the signer: it applies the head again"
+        )
+    if state.timestamp is not None and state.timestamp.expires <= now:
+        yield Finding(
+            "wrong", "timestamp", f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC", "start the signer"
+        )
+    root = parse_envelope(state.root, Root, ROOT).signed
+    ends = {ROOT: root.expires, TARGETS: state.targets().expires, BINS: state.bins().expires}
+    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins}
+    for reminder in reminders(ends, spans, now):
+        yield Finding("wrong" if reminder.days_left < 0 else "note", reminder.role, str(reminder), "docs/ceremony.md")
+
+
+def _page(state: PublishedState, project: ProjectName, findings: list[Finding]) -> ProjectPage | None:
+    try:
+        return state.page(project)
+    except AssayError as error:
+        findings.append(Finding("wrong", page_target(project), str(error), error.next_step))
+        return None
+
+
+def _compare(
+    state: PublishedState, data: DataFolder, ledger: Ledger, page: ProjectPage, hash_blobs: bool
+) -> Iterator[Finding]:
+    """Each file of a signed page against its target, the ledger's row and the blob."""
+    blobs = BlobStore(data.blobs)
+    with ledger.read() as connection:
+        rows = {row.filename: row for row in files_of(connection, page.project)}
+    for file in page.files:
+        path: TargetPath = file_target(parse_distribution(file.filename, page.project))
+        target = state.target(path)
+        if target is None or target.sha256 != file.sha256:
+            found = target.sha256 if target else "nothing (taken down?)"
+            yield Finding(
+                "note" if target is None else "wrong", path, f"the page says {file.sha256}, the target {found}"
+            )
+        row = rows.get(file.filename)
+        if row is None or (row.sha256, row.size) != (file.sha256, file.size):
+            found = f"sha256 {row.sha256}" if row else "no row"
+            text = f"the ledger was changed: signed is sha256 {file.sha256}, the ledger has {found}"
+            yield Finding("wrong", path, text, "restore the ledger; what clients get is what was signed")
+        blob = blobs.path(file.sha256)
+        if not blob.exists():
+            if file.upstream_url is None:
+                yield Finding("wrong", path, "its bytes are gone from the blob store", "restore the blob from a backup")
+        elif blob.stat().st_size != file.size or (hash_blobs and _sha256(blobs, file.sha256) != file.sha256):
+            yield Finding(
+                "wrong", path, "its bytes in the blob store are not those that were signed", "restore the blob"
+            )
+
+
+def _sha256(blobs: BlobStore, sha256: Sha256) -> str:
+    with blobs.path(sha256).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
