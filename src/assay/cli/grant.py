@@ -8,12 +8,12 @@ from assay.cli.desk import ACTOR, data_option, ledger_of, now
 from assay.index.ledger import accounts
 from assay.model.errors import NotFound
 from assay.model.names import parse_project_name
-from assay.model.permissions import ProjectRole
+from assay.model.permissions import USER_ROLES, ProjectRole
 
 
 @click.command()
 @click.argument("user")
-@click.argument("role", type=click.Choice([*(role.value for role in ProjectRole), "none"]))
+@click.argument("role", type=click.Choice([*(role.value for role in USER_ROLES), "none"]))
 @click.argument("project")
 @data_option
 def command(user: str, role: str, project: str, data: Path) -> None:

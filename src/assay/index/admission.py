@@ -7,6 +7,7 @@ that what was checked is what is written. Returns when the proposal is durable; 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,12 +16,12 @@ from assay.formats.pages import PageFile, file_url, format_time
 from assay.formats.upload_checks import check_form_matches
 from assay.formats.upload_form import UploadForm
 from assay.index.blobs import BlobStore
-from assay.index.ledger import Ledger, accounts
+from assay.index.ledger import Ledger, accounts, publishers
 from assay.index.ledger.publications import find_file, first_upload, propose
 from assay.index.proposals import ProposedFile, PublishFiles
-from assay.index.web.services import ReceivedUpload
 from assay.index.provenance.desk import Accompanied, EvidenceDesk
 from assay.index.provenance.events import record_evidence
+from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed
@@ -38,8 +39,8 @@ class Admission:
     blobs: BlobStore
     limits: InspectionLimits
     clock: Callable[[], datetime]
-
     evidence: EvidenceDesk
+
     def admit(self, upload: ReceivedUpload, principal: Principal) -> int:
         """Admit ``upload`` and propose it; returns the proposal's number in the outbox, to wait for.
 
@@ -54,8 +55,8 @@ class Admission:
                 return self._admit_evidence(upload, principal, known)
             first = first_upload(connection, distribution.project, distribution.version)
             require_open(distribution.project, distribution.version, first, self.clock())
-        with upload.path.open("rb") as stream:
         accompanied = self._accompanied(upload, complete=True)
+        with upload.path.open("rb") as stream:
             inspected = inspect_distribution(stream, distribution.filename, self.limits)
         check_form_matches(declared_fields(upload.form), inspected)
         sidecar = None
@@ -104,8 +105,7 @@ class Admission:
                 return known
             right = _decide(connection, principal, project, now)
             if accounts.find_project(connection, project) is None:
-                accounts.create_project(connection, project, principal.user, now)
-                accounts.grant_role(connection, project, principal.user, ProjectRole.OWNER, principal.user, now)
+                _create_project(connection, principal, project, now)
             entry = PageFile(
                 filename=distribution.filename,
                 url=file_url(project, distribution.version, distribution.filename),
@@ -143,9 +143,9 @@ def declared_fields(form: UploadForm) -> dict[str, list[str]]:
     return single | {name: list(values) for name, values in form.metadata.repeated.items()}
 
 
-def vouching(right: UploadRight, now: datetime) -> dict[str, str]:
-    """Who vouches for a file, for the ``custom`` of its target."""
-    return {
+def vouching(right: UploadRight, now: datetime) -> dict[str, Any]:
+    """Who vouches for a file, for the ``custom`` of its target. ``publisher``: what a CI proved of itself."""
+    said: dict[str, Any] = {
         "origin": "upload",
         "uploader": right.uploader,
         "role": right.role.value,
@@ -154,12 +154,23 @@ def vouching(right: UploadRight, now: datetime) -> dict[str, str]:
         "authenticated": right.authenticated,
         "uploaded_at": format_time(now),
     }
+    return said | ({"publisher": dict(right.identity)} if right.identity is not None else {})
+
+
+def _create_project(connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> None:
+    owner = principal.user
+    if principal.publisher is not None:
+        owner = publishers.claim_pending(connection, project, principal)
+    accounts.create_project(connection, project, principal.user, now)
+    accounts.grant_role(connection, project, owner, ProjectRole.OWNER, principal.user, now)
 
 
 def _decide(connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> UploadRight:
     row = accounts.find_project(connection, project)
     if row is None:
         require_registrable(project, accounts.confusable_with(connection, project))
+        if principal.publisher is not None:
+            return decide_upload(principal, project, publishers.find_right(connection, project, principal))
         return decide_registration(principal, project, now)
     if row.origin != "upload":
         raise NotAllowed(
@@ -169,6 +180,8 @@ def _decide(connection: Connection, principal: Principal, project: ProjectName, 
             next_step="choose another name, or reserve it as a private name before anybody installs it",
         )
     require_accepting(project, row.status)
+    if principal.publisher is not None:
+        return decide_upload(principal, project, publishers.find_right(connection, project, principal))
     return decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
 
 

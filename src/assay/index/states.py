@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from sqlalchemy import Connection, update
 
 from assay.formats.pages import Status
-from assay.index.ledger import accounts
+from assay.index.ledger import accounts, publishers
 from assay.index.ledger.publications import FileRow, files_of, propose
 from assay.index.ledger.schema import files, grants, projects
 from assay.index.proposals import Entomb, Remove, SetStatus, Yank
@@ -61,6 +61,7 @@ def remove_project(connection: Connection, project: ProjectName, reason: str, ac
     connection.execute(update(files).where(*mine).values(state="removed"))
     roles = (grants.c.project == project, grants.c.revoked_at.is_(None))
     connection.execute(update(grants).where(*roles).values(revoked_at=now))
+    publishers.revoke_all(connection, project, actor, now)
     connection.execute(update(projects).where(projects.c.name == project).values(status=REMOVED))
     return [propose(connection, Entomb(project))]
 
@@ -79,11 +80,15 @@ def set_status(
 
 
 def transfer(connection: Connection, project: ProjectName, user: str, actor: str, now: datetime) -> list[str]:
-    """Make ``user`` the only owner; returns the former owners, whose role ends. Raises NotFound, NotAllowed."""
+    """Make ``user`` the only owner; returns the former owners. Their role ends, and that of trusted publishers.
+
+    Raises NotFound, NotAllowed.
+    """
     _require_standing(connection, project)
     former = [grant.user for grant in accounts.grants_on(connection, project) if grant.role is ProjectRole.OWNER]
     for owner in former:
         accounts.revoke_role(connection, project, owner, actor, now)
+    publishers.revoke_all(connection, project, actor, now)
     accounts.grant_role(connection, project, user, ProjectRole.OWNER, actor, now)
     accounts.record_event(connection, "project-transferred", actor, now, project, former=former, owner=user)
     return [owner for owner in former if owner != user]

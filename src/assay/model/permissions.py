@@ -1,5 +1,6 @@
 """Who may do what: roles on projects, scopes of tokens, and the one decision about an upload. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -17,10 +18,17 @@ class Action(Enum):
 
 
 class ProjectRole(Enum):
-    """What a user is to a project. Both may upload; an owner may also grant."""
+    """What somebody is to a project. All may upload; an owner may also grant.
+
+    A publisher is no user but a run of somebody's CI that proved who it is (trusted publishing).
+    """
 
     OWNER = "owner"
     MAINTAINER = "maintainer"
+    PUBLISHER = "publisher"
+
+
+USER_ROLES = (ProjectRole.OWNER, ProjectRole.MAINTAINER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who proved who they are. ``authenticated`` says how, without a secret: ``token:<id>``."""
+    """Somebody who proved who they are. ``authenticated`` says how, without a secret: ``token:<id>``.
+
+    ``publisher``: the number of a trusted publisher, who is no user; ``identity``: what its identity token said.
+    """
 
     user: str
     authenticated: str
     scope: Scope
+    publisher: int | None = None
+    identity: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,7 @@ class UploadRight:
     granted_by: str
     granted_at: datetime
     authenticated: str
+    identity: Mapping[str, str] | None = None
 
 
 def decide_upload(principal: Principal, project: ProjectName, grant: Grant | None) -> UploadRight:
@@ -86,7 +100,15 @@ def decide_upload(principal: Principal, project: ProjectName, grant: Grant | Non
             found=f"user {principal.user}",
             next_step="ask an owner of the project for the role of maintainer",
         )
-    return UploadRight(project, grant.user, grant.role, grant.granted_by, grant.granted_at, principal.authenticated)
+    return UploadRight(
+        project,
+        grant.user,
+        grant.role,
+        grant.granted_by,
+        grant.granted_at,
+        principal.authenticated,
+        principal.identity,
+    )
 
 
 def decide_registration(principal: Principal, project: ProjectName, now: datetime) -> UploadRight:

@@ -7,14 +7,14 @@ asking us. Only its SHA-256 is kept.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from assay.index.ledger.schema import events, grants, projects, tokens, users
+from assay.index.ledger.schema import events, grants, projects, publishers, tokens, users
 from assay.model.errors import AlreadyExists, CallerError, NotAllowed, NotFound
 from assay.model.names import ProjectName, confusable_skeleton
 from assay.model.permissions import Action, Grant, Principal, ProjectRole, Scope
@@ -100,9 +100,27 @@ def create_token(
     expires: datetime | None = None,
 ) -> NewToken:
     """Make a token of 256 bits of ``entropy``. Its text is returned here and nowhere else."""
+    require_user(connection, user)
+    token = insert_token(connection, scope, now, entropy=entropy, expires=expires, description=description, user=user)
+    record_event(connection, "token-created", actor, now, token=token.id, user=user)
+    return token
+
+
+def insert_token(
+    connection: Connection,
+    scope: Scope,
+    now: datetime,
+    *,
+    entropy: bytes,
+    expires: datetime | None,
+    description: str,
+    user: str | None = None,
+    publisher: int | None = None,
+    identity: Mapping[str, str] | None = None,
+) -> NewToken:
+    """Store a token of ``user`` or of ``publisher``. Its text is returned here and nowhere else. Records no event."""
     if len(entropy) != 32:
         raise ValueError("a token needs 32 bytes of entropy")
-    require_user(connection, user)
     body = base64.b32encode(entropy).decode().rstrip("=").lower()
     text = f"assay_{body}{_checksum(body)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -112,6 +130,8 @@ def create_token(
             id=token.id,
             sha256=digest,
             user=user,
+            publisher=publisher,
+            identity=dict(identity) if identity is not None else None,
             description=description[:200],
             actions=sorted(action.value for action in scope.actions),
             projects=sorted(scope.projects) if scope.projects is not None else None,
@@ -119,8 +139,12 @@ def create_token(
             expires=expires,
         )
     )
-    record_event(connection, "token-created", actor, now, token=token.id, user=user)
     return token
+
+
+def publisher_name(number: int) -> str:
+    """How events and ``custom`` call a trusted publisher."""
+    return f"publisher:{number}"
 
 
 def _checksum(body: str) -> str:
@@ -144,7 +168,10 @@ def authenticate(connection: Connection, text: str, now: datetime) -> Principal:
         frozenset(Action(value) for value in row["actions"]),
         frozenset(ProjectName(name) for name in listed) if listed is not None else None,
     )
-    return Principal(row["user"], f"token:{row['id']}", scope)
+    authenticated = f"token:{row['id']}"
+    if row["publisher"] is not None:
+        return Principal(publisher_name(row["publisher"]), authenticated, scope, row["publisher"], row["identity"])
+    return Principal(row["user"], authenticated, scope)
 
 
 def record_use(connection: Connection, principal: Principal, now: datetime) -> None:
@@ -191,12 +218,17 @@ def create_project(
     origin: str = "upload",
     private: bool = False,
 ) -> None:
-    """Register a project. Raises AlreadyExists; NotAllowed for the name of one that was removed."""
+    """Register a project. Publishers that waited to create it count for nothing from now on.
+
+    Raises AlreadyExists; NotAllowed for the name of one that was removed.
+    """
     taken = find_project(connection, name)
     if taken is not None:
         if taken.status == REMOVED:
             require_accepting(name, taken.status)
         raise AlreadyExists("this project exists already", subject=name)
+    pending = (publishers.c.project == name, publishers.c.pending, publishers.c.revoked_at.is_(None))
+    connection.execute(update(publishers).where(*pending).values(revoked_at=now))
     connection.execute(
         insert(projects).values(
             name=name,

@@ -52,12 +52,38 @@ users = Table(
     Column("created", Instant, nullable=False),
 )
 
+publishers = Table(
+    "publishers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project", String(100), nullable=False, index=True),
+    Column("issuer", String(500), nullable=False, index=True),
+    Column("members", JSON, nullable=False),
+    Column("claims", JSON, nullable=False),
+    Column("pending", Boolean, nullable=False),
+    Column("owner", ForeignKey("users.name")),
+    Column("registered_by", String(64), nullable=False),
+    Column("registered_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+)
+"""Trusted publishers. ``pending``: its project does not exist yet and will be ``owner``'s."""
+
+spent_tokens = Table(
+    "spent_tokens",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("until", Instant, nullable=False, index=True),
+)
+"""Identity tokens that were used, until nobody accepts them any more."""
+
 tokens = Table(
     "tokens",
     metadata,
     Column("id", String(16), primary_key=True),
     Column("sha256", String(64), nullable=False, unique=True),
-    Column("user", ForeignKey("users.name"), nullable=False),
+    Column("user", ForeignKey("users.name")),
+    Column("publisher", ForeignKey("publishers.id")),
+    Column("identity", JSON),
     Column("description", String(200), nullable=False),
     Column("actions", JSON, nullable=False),
     Column("projects", JSON),
@@ -66,6 +92,8 @@ tokens = Table(
     Column("revoked", Instant),
     Column("last_used", Instant),
 )
+
+"""A token is a ``user``'s, or a ``publisher``'s: then ``identity`` says which run of a CI it was minted for."""
 
 projects = Table(
     "projects",

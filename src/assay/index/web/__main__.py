@@ -22,6 +22,8 @@ from assay.index.children import read_secrets
 from assay.index.claim_desk import ClaimDesk
 from assay.index.config import DataFolder, IndexConfig, load_config
 from assay.index.ledger import Ledger, accounts
+from assay.index.oidc.issuers import IssuerKeys
+from assay.index.oidc.mint import TokenMint
 from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
 from assay.index.upstream.pull import PullSettings, PullThrough
@@ -138,10 +140,18 @@ class WebProcess:
         self._closing.callback(listening.cancel)
         self._closing.callback(ledger.close)
         fetcher = await self._closing.enter_async_context(Fetcher())
-        self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements)))
+        mint = self._mint(ledger, fetcher)
+        self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements), mint))
         self._mark()
 
-    def _services(self, ledger: Ledger, pull_through: PullThrough | None) -> WebServices:
+    def _mint(self, ledger: Ledger, fetcher: Fetcher) -> TokenMint | None:
+        oidc = self._config.oidc
+        if not oidc.issuers:
+            return None
+        audience = oidc.audience_of(sha256_of(self._published.read(metadata_path(ROOT, 1)) or b""))
+        return TokenMint(audience, IssuerKeys(oidc.issuers, fetcher, utc_now), ledger, utc_now)
+
+    def _services(self, ledger: Ledger, pull_through: PullThrough | None, mint: TokenMint | None) -> WebServices:
         root = self._published.read(metadata_path(ROOT, 1)) or b""
         admission = Admission(
             ledger, self._blobs, InspectionLimits(), utc_now, EvidenceDesk(self._blobs, self._published)
@@ -169,6 +179,7 @@ class WebProcess:
             authenticate=authenticate,
             publish=publish,
             claim=claim,
+            mint=mint,
             list_projects=list_projects,
             root_fingerprint=sha256_of(root),
             pull_through=pull_through,

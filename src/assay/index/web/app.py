@@ -20,6 +20,7 @@ from assay.index.web.project_json import ProjectJson
 from assay.index.web.project_list import ProjectList
 from assay.index.web.services import WebServices
 from assay.index.web.signers import Integrity, SignerFiles
+from assay.index.web.trusted_publishing import TrustedPublishing
 from assay.index.web.upload import Uploads
 from assay.model.errors import AssayError, NotFound
 
@@ -47,6 +48,7 @@ class IndexApplication:
         self._list = ProjectList(services.list_projects)
         self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through)
         self._metadata = TufMetadata(services.published, cache)
+        self._trusted = TrustedPublishing(services.mint, services.base_url)
         self._json = ProjectJson(self._pages, services.blobs, services.base_url)
         self._reads: dict[str, Answer] = {
             "": self._answer_front,
@@ -56,11 +58,12 @@ class IndexApplication:
             "tuf": self._answer_tuf,
             "log": LogFiles(services.published, cache).answer,
             "pypi": self._json.answer,
-            "+simple": self._answer_hatch,
-        }
             "integrity": Integrity(self._files).answer,
             "certificates": SignerFiles("certificates", services.published, cache).answer,
             "trust-roots": SignerFiles("trust-roots", services.published, cache).answer,
+            "+simple": self._answer_hatch,
+            ".well-known": self._trusted.answer_discovery,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's lifespan (ASGI 3.0)."""
@@ -91,6 +94,9 @@ class IndexApplication:
         first, *segments = _segments(request.raw_path)
         if first == "legacy":
             await self._answer_legacy(request, receive, send, segments)
+            return
+        if first == "_":
+            await self._trusted.answer(request, receive, send, segments)
             return
         if first == "claims" and self._claims is not None and len(segments) == 1:
             if request.method == "POST":

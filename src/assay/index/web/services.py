@@ -5,6 +5,7 @@ Invariant: nothing here can sign, and nothing here gives the web a way to write 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +26,8 @@ class LocatedFile:
 
     sha256: Sha256
     size: int | None = None
-
     immutable: bool = True
+
 
 class Catalogue(Protocol):
     """Which blob stands behind a published name."""
@@ -54,6 +55,32 @@ class PullThrough(Protocol):
 
         Raises Unreachable, UpstreamError or UpstreamChanged.
         """
+
+
+class Minted(Protocol):
+    """An upload token: its ``text``, and when it ends (UTC)."""
+
+    @property
+    def text(self) -> str:
+        """What the client sends as its password."""
+
+    @property
+    def expires(self) -> datetime:
+        """From when on it is refused."""
+
+
+class Mint(Protocol):
+    """What exchanges identity tokens for upload tokens (``index.oidc.mint.TokenMint``)."""
+
+    @property
+    def audience(self) -> str:
+        """Whom identity tokens must be meant for."""
+
+    async def mint(self, text: str) -> Minted:
+        """An upload token for an identity token. Raises NotAllowed, Unreachable, VerificationFailed, OperatorError."""
+
+    async def burn(self, text: str) -> None:
+        """End an upload token; silent about every other text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +127,8 @@ class WebServices:
     ``incoming``: a folder on the blobs' file system for uploads under way. ``root_fingerprint``: of the trust root, for
     the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
     ``cache_bytes``: memory for pages and metadata. ``claim``: takes the role that a project's developers signed, and
-    returns when it is published; None where nothing can be claimed.
+    returns when it is published; None where nothing can be claimed. ``mint``: exchanges identity tokens (trusted
+    publishing); None where there is none.
     """
 
     published: PublishedStore
@@ -116,3 +144,4 @@ class WebServices:
     base_url: str | None = None
     cache_bytes: int = 128_000_000
     claim: Callable[[ProjectName, str, Principal], object] | None = None
+    mint: Mint | None = None
