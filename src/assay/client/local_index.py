@@ -16,6 +16,7 @@ from pathlib import Path
 
 from assay import durable
 from assay.client.registry import TrustedEntry, fetch_root, user_data
+from assay.client.store import MetadataStore
 from assay.model.digests import Sha256, parse_sha256
 from assay.model.errors import CallerError, OperatorError
 from assay.trust.layout import ROOT
@@ -44,6 +45,11 @@ def ensure_running(upstream: str, environ: Mapping[str, str]) -> LocalIndex:
     announcement = folder / "announcement.json"
     if (running := _running(announcement, upstream)) is not None:
         return running
+    with MetadataStore(folder).locked():  # commands that start at the same time share one index
+        return _running(announcement, upstream) or _started(folder, announcement, upstream, environ)
+
+
+def _started(folder: Path, announcement: Path, upstream: str, environ: Mapping[str, str]) -> LocalIndex:
     announcement.unlink(missing_ok=True)
     process = _start(folder, announcement, upstream, environ)
     deadline = time.monotonic() + START_TIMEOUT_S
