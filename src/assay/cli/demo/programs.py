@@ -78,7 +78,7 @@ class Person:
     def environ(self) -> dict[str, str]:
         """The environment of their commands."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS_SETTINGS)}
-        local = ",".join(filter(None, ("127.0.0.1", kept.get("NO_PROXY") or kept.get("no_proxy"))))
+        local = ",".join(filter(None, ("127.0.0.1,localhost", kept.get("NO_PROXY") or kept.get("no_proxy"))))
         return kept | {
             "HOME": str(self.home),
             "XDG_DATA_HOME": str(self.folder / "data"),
