@@ -16,6 +16,7 @@ from assay.trust.layout import BIN_PREFIX, ROOT, SEAL_PREFIX, TARGETS, TargetPat
 from assay.trust.log.entry import (
     FILE_PUBLISHED,
     FILE_REMOVED,
+    FILE_RESTORED,
     FILE_UNYANKED,
     FILE_YANKED,
     MAX_CUSTOM_BYTES,
@@ -46,7 +47,7 @@ class LoggedFile:
 
 
 def logged_file(index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
-    """The path and the facts of the ``file-published`` entry ``index``. Raises VerificationFailed."""
+    """The path and the facts of the entry ``index``, which published or restored a file. Raises VerificationFailed."""
     facts = entry.facts
     try:
         path, sha256, length = facts["path"], facts["sha256"], facts["length"]
@@ -54,7 +55,8 @@ def logged_file(index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
     except KeyError as error:
         raise _malformed(index, f"no {error}") from error
     known = isinstance(path, str) and isinstance(sha256, str) and isinstance(length, int)
-    if entry.kind != FILE_PUBLISHED or not known or not isinstance(custom, dict) or not isinstance(page, dict):
+    known = known and isinstance(custom, dict) and isinstance(page, dict)
+    if entry.kind not in (FILE_PUBLISHED, FILE_RESTORED) or not known:
         raise _malformed(index, entry.kind)
     return TargetPath(path), LoggedFile(index, sha256, length, custom, page)
 
@@ -69,13 +71,8 @@ class LogReplay:
 
     def take(self, index: int, entry: LogEntry) -> None:
         """Take the next entry. Raises VerificationFailed where it contradicts an earlier one."""
-        if entry.kind == FILE_PUBLISHED:
-            path, new = logged_file(index, entry)
-            old = self.files.get(path)
-            if old is not None and (old.sha256, old.length) != (new.sha256, new.length):
-                raise _second_hash(path, old, new)
-            self.files[path] = new
-            self.projects.setdefault(_project_of(path), set()).add(path)
+        if entry.kind in (FILE_PUBLISHED, FILE_RESTORED):
+            self._publish(index, entry)
         elif entry.kind in (FILE_REMOVED, FILE_YANKED, FILE_UNYANKED):
             path, old = self._named(index, entry)
             self.files[path] = _after(old, entry)
@@ -86,18 +83,25 @@ class LogReplay:
             for path in self.projects.get(entry.project or "", ()):
                 self.files[path] = replace(self.files[path], removed=True)
 
+    def _publish(self, index: int, entry: LogEntry) -> None:
+        path, new = logged_file(index, entry)
+        old = self.files.get(path)
+        if old is not None and (old.sha256, old.length, old.removed) != (new.sha256, new.length, False):
+            raise _second_hash(path, old, new)
+        if entry.kind == FILE_RESTORED:
+            if old is None:
+                raise _never_published(index, entry, path)
+            new = replace(new, page=old.page)
+        self.files[path] = new
+        self.projects.setdefault(_project_of(path), set()).add(path)
+
     def _named(self, index: int, entry: LogEntry) -> tuple[TargetPath, LoggedFile]:
         """The published file that an entry names by project and filename."""
         filename = entry.facts.get("filename")
         for path in self.projects.get(entry.project or "", ()):
             if path.rpartition("/")[2] == filename:
                 return path, self.files[path]
-        raise VerificationFailed(
-            "the log speaks of a file that it never published",
-            subject=f"log entry {index}",
-            rule="log-agreement",
-            found=f"{entry.kind} of {filename!r}",
-        )
+        raise _never_published(index, entry, str(filename))
 
     def of_project(self, project: str) -> dict[TargetPath, LoggedFile]:
         """Every file that was ever published for ``project``."""
@@ -197,12 +201,21 @@ def _project_of(path: TargetPath) -> str:
     return path.removeprefix(PACKAGES).partition("/")[0]
 
 
+def _never_published(index: int, entry: LogEntry, name: str) -> VerificationFailed:
+    return VerificationFailed(
+        "the log speaks of a file that it never published",
+        subject=f"log entry {index}",
+        rule="log-agreement",
+        found=f"{entry.kind} of {name!r}",
+    )
+
+
 def _second_hash(path: TargetPath, old: LoggedFile, new: LoggedFile) -> VerificationFailed:
     return VerificationFailed(
-        "the log itself shows that a path was published with other bytes",
+        "the log itself shows that a path was published with other bytes, or again after it was removed",
         subject=path,
         rule="second-hash",
-        expected=f"sha256 {old.sha256} (entry {old.index})",
+        expected="nothing, it was removed" if old.removed else f"sha256 {old.sha256} (entry {old.index})",
         found=f"sha256 {new.sha256} (entry {new.index})",
         next_step="do not install it; keep the log's checkpoint: the index signed both",
     )

@@ -3,7 +3,7 @@
 Nothing here writes. The same state, intent, proposals and offline roles give the same roles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuf.api.metadata import SuccinctRoles, Targets
@@ -82,10 +82,12 @@ def draft_publication(
 ) -> Draft:
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
     pages = {project: render_page_json(page) for project, page in applied.pages.items()}
-    published = log.numbered(applied.targets) if log is not None else applied.targets
+    published: Sequence[NewTarget] = (*applied.targets, *claims.restored)
+    if log is not None:
+        published = log.numbered(published)
     leaving = _sealed_now(state, offline) | claims.leaving
     withdrawn = {path: applied.removed[path] for path in applied.removed.keys() - leaving if state.online_target(path)}
-    changes = Changes((*published, *claims.restored, *_page_targets(pages)), leaving | frozenset(withdrawn))
+    changes = Changes((*published, *_page_targets(pages)), leaving | frozenset(withdrawn))
     succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
     touched = group_by_bin(changes, succinct)
     renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals

@@ -186,9 +186,11 @@ class Publisher:
 
     def _draft(self, intent: Intent, applied: Applied, offline: OfflineRoles, claims: PublishedClaims) -> Draft:
         identity = log_after(self._state.targets(), offline.signed.get(TARGETS))
-        log = self._log.draft(identity, intent, applied.refused, offline) if identity is not None else None
-        keys = self._keys_for(offline)
         changed = claims.draft(applied.claims, intent.renewals, intent.time, self._lifetimes)
+        log = None
+        if identity is not None:
+            log = self._log.draft(identity, intent, applied.refused, offline, changed.restored)
+        keys = self._keys_for(offline)
         return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, changed, log)
 
     def _keys_for(self, offline: OfflineRoles) -> OnlineKeys:

@@ -27,18 +27,22 @@ MAX_DEPTH = 8
 
 FILE_PUBLISHED = "file-published"
 FILE_REMOVED = "file-removed"
+FILE_RESTORED = "file-restored"
 FILE_YANKED = "file-yanked"
 FILE_UNYANKED = "file-unyanked"
 PROJECT_STATUS = "project-status"
 PROJECT_REMOVED = "project-removed"
 FILE_SIGNED = "file-signed"
 SIGNERS_CHANGED = "signers-changed"
+CLAIM_PUBLISHED = "claim-published"
 ROLE_PUBLISHED = "role-published"
 EVENT_UNREADABLE = "event-unreadable"
 SIGNER_KINDS = frozenset(
     {
         FILE_PUBLISHED,
         FILE_REMOVED,
+        FILE_RESTORED,
+        CLAIM_PUBLISHED,
         FILE_YANKED,
         FILE_UNYANKED,
         PROJECT_STATUS,
