@@ -111,7 +111,7 @@ class PublishedClaims:
                     rule="claimed-project",
                 )
             return None
-        self._require_open(proposal, found)
+        self._require_open(proposal, found, earlier)
         before = earlier.envelope.signed if earlier else found.role if found else None
         authority = earlier.claim if earlier else found.claim if found else None
         if found is not None and found.is_settled:
@@ -174,7 +174,7 @@ class PublishedClaims:
 
     # --- judging ----------------------------------------------------------------------------------------------
 
-    def _require_open(self, proposal: PublishFiles, found: FoundClaim | None) -> None:
+    def _require_open(self, proposal: PublishFiles, found: FoundClaim | None, earlier: ClaimUpdate | None) -> None:
         project = proposal.project
         if proposal.origin != "upload" or CLAIMED_NEW not in claiming_roles(self._state.targets()):
             raise NotAllowed("this project cannot be claimed here", subject=project, rule="claim-impossible")
@@ -185,8 +185,11 @@ class PublishedClaims:
                     "this index takes no more claims", rule="claims-full", expected=f"at most {MAX_CLAIMS}"
                 )
         moves = self._after is not None and (project in self._after) != self._is_settled(project)
-        if moves or project in self._revoked:
-            raise NotAllowed("this claim is just being settled or revoked; run the command again", rule="claim-moves")
+        rekeyed = earlier is not None and found is not None and earlier.claim != found.claim
+        if moves or rekeyed or project in self._revoked:
+            raise NotAllowed(
+                "this claim is just being changed, settled or revoked; run the command again", rule="claim-moves"
+            )
 
     def _require_vouched_for(
         self, role: Targets, before: Targets | None, proposal: PublishFiles, waiting: Sequence[NewTarget]
