@@ -137,6 +137,12 @@ class VerificationFailed(RepositoryError):
     reading = Reading.ATTACK
 
 
+class WitnessRefused(VerificationFailed):
+    """A witness does not co-sign a publication: it contradicts what the witness co-signed before."""
+
+    default_rule = "witness-refused"
+
+
 class NotFresh(RepositoryError):
     """Expired, rolled back, frozen, or the clock is wrong (exit code 11)."""
 
