@@ -45,6 +45,7 @@ def link_file(source: Path, path: Path) -> None:
         temporary = _temporary(path)
         temporary.hardlink_to(source)
         temporary.replace(path)
+        temporary.unlink(missing_ok=True)  # rename(2) leaves it where path was a name of source already
         sync(path.parent)
 
 
