@@ -43,7 +43,7 @@ def file_published(number: int) -> bytes:
         "sha256": digest,
         "length": 123_456,
         "custom": custom,
-        "page": {"core_metadata": digest, "requires_python": ">=3.11"},
+        "page": {"core_metadata": digest[::-1], "requires_python": ">=3.11"},
     }
     return encode_entry(LogEntry(FILE_PUBLISHED, NOW, "alice", name, facts))
 

@@ -21,6 +21,7 @@ from assay.trust.plan import Changes, NewTarget, plan_bin, plan_snapshot, plan_t
 from client.small_distributions import build_wheel
 from log.living import LIFETIMES, LivingIndex, Machine, hours
 from log.worlds import log_of
+from support.simulator import Simulator, StockClient
 
 
 def entries(index: LivingIndex) -> list[LogEntry]:
@@ -60,6 +61,23 @@ def test_an_event_without_a_publication_is_logged_by_itself(index: LivingIndex, 
     index.publish()
     assert machine.verify().checkpoint.head.size == before + 1
     assert entries(index)[-1].facts == {"is_admin": False, "user": "mallory"}
+
+
+class Served(Simulator):
+    """What an index's folder serves, for the simulator's clients."""
+
+    def __post_init__(self) -> None:
+        """Nothing is made here."""
+
+
+def test_stock_clients_read_metadata_that_speaks_of_the_log(index: LivingIndex, tmp_path: Path) -> None:
+    (path,) = index.upload(("demo", "1.0"))
+    index.publish()
+    files = {file.name: file.read_bytes() for file in (index.data.published / "tuf").iterdir()}
+    assert FIELD.encode() in files["timestamp.json"]
+    assert FIELD.encode() in files["1.targets.json"]
+    client = StockClient(index.root(), tmp_path / "stock")
+    assert client.look_up(Served(index.now, files=files), path) == sha256_of(build(path))
 
 
 def test_every_signed_file_names_its_entry_which_is_proved(index: LivingIndex, machine: Machine) -> None:

@@ -5,6 +5,7 @@ proved to begin with every head that was believed here before; what was seen nev
 contradict each other are kept: together they prove it to anybody.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from assay import durable
@@ -57,12 +58,17 @@ async def believe(index: TrustedIndex, source: LogSource, store: MetadataStore) 
     stated = stated_head(trusted.timestamp) if trusted.timestamp is not None else None
     if stated is None:
         raise VerificationFailed("the signed timestamp states no head of the log", rule="log-head", subject=index.url)
-    checkpoint = open_checkpoint(await source.checkpoint(), identity)
-    await _require_follows(source, store, stated, checkpoint, "the signed timestamp")
-    seen = _seen_head(store, identity)
-    if seen is not None:
-        await _require_follows(source, store, seen, checkpoint, "this machine")
-    durable.write_file(store.folder / _SEEN, checkpoint.data)
+    lock = store.locked()
+    await asyncio.to_thread(lock.__enter__)
+    try:
+        checkpoint = open_checkpoint(await source.checkpoint(), identity)
+        await _require_follows(source, store, stated, checkpoint, "the signed timestamp")
+        seen = _seen_head(store, identity)
+        if seen is not None:
+            await _require_follows(source, store, seen, checkpoint, "this machine")
+        durable.write_file(store.folder / _SEEN, checkpoint.data)
+    finally:
+        lock.__exit__(None, None, None)
     return BelievedLog(trusted, identity, stated, checkpoint, seen)
 
 
