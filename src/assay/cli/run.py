@@ -30,7 +30,10 @@ def command(url: str | None, policy_file: Path | None, child: tuple[str, ...]) -
     """
     policy = _policy(policy_file)
     discovered = discover_indexes(os.environ, user_cache())
-    report = asyncio.run(_run(child, url, policy, discovered, ask_pip(os.environ, user_cache())))
+    notices: list[str] = []
+    report = asyncio.run(_run(child, url, policy, discovered, ask_pip(os.environ, user_cache()), notices))
+    for notice in notices:
+        click.secho(f"assay: let pass by policy: {notice}", fg="yellow", err=True, color=colours(sys.stderr))
     click.echo(render_report(report), nl=False, err=True, color=colours(sys.stderr))
     sys.exit(report.exit_code)
 
@@ -41,10 +44,15 @@ def _policy(path: Path | None) -> Policy:
 
 
 async def _run(
-    child: Sequence[str], url: str | None, policy: Policy, discovered: Sequence[str], pip: PipSettings
+    child: Sequence[str],
+    url: str | None,
+    policy: Policy,
+    discovered: Sequence[str],
+    pip: PipSettings,
+    notices: list[str],
 ) -> RunReport:
     entry, keep_alive = await _choose(url, discovered)
-    async with opened(entry) as index:
+    async with opened(entry, policy.provenance, notices.append) as index:
         setting = RunSetting(
             index=index,
             simple_urls=tuple(discovered),

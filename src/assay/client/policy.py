@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy, parse_provenance_policy
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import CallerError
 from assay.model.names import ProjectName
@@ -31,12 +32,13 @@ class Policy:
 
     ``allow_hosts``: hosts that a command may reach without verification (``example.org``, or ``*.example.org`` for the
     hosts below it). ``cooldown_days``: files younger than this many days are not offered. ``cooldown_exempt``: globs of
-    normalised project names that the cooldown does not touch.
+    normalised project names that the cooldown does not touch. ``provenance``: who must sign.
     """
 
     allow_hosts: tuple[str, ...] = ()
     cooldown_days: int = 0
     cooldown_exempt: tuple[str, ...] = ()
+    provenance: ProvenancePolicy = DEFAULT_PROVENANCE
 
     def allows_host(self, host: str) -> bool:
         """May a command reach ``host`` (lower case, no port) without verification?"""
@@ -58,6 +60,7 @@ class Policy:
                     "allow_hosts": sorted(self.allow_hosts),
                     "cooldown_days": self.cooldown_days,
                     "cooldown_exempt": sorted(self.cooldown_exempt),
+                    "provenance": self.provenance.canonical(),
                 },
                 option=orjson.OPT_SORT_KEYS,
             )
@@ -75,17 +78,20 @@ def load_policy(path: Path) -> Policy:
         ) from error
     if len(data) > MAX_POLICY_BYTES:
         raise _bad(str(path), "the policy file is too large", expected=f"at most {MAX_POLICY_BYTES} bytes")
-    return parse_policy(data, name=str(path))
+    return parse_policy(data, name=str(path), folder=path.parent)
 
 
-def parse_policy(data: bytes, *, name: str = POLICY_FILENAME) -> Policy:
-    """Read a policy's text. ``name`` is how errors call it. Raises CallerError with the line of what is wrong."""
+def parse_policy(data: bytes, *, name: str = POLICY_FILENAME, folder: Path | None = None) -> Policy:
+    """Read a policy's text. ``name`` is how errors call it; paths in it are relative to ``folder``.
+
+    Raises CallerError with the line of what is wrong.
+    """
     try:
         text = data.decode("utf-8")
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _bad(name, "the policy file is not TOML", found=str(error)) from error
-    known = {"allow_hosts", "cooldown_days", "cooldown_exempt", "mode"}
+    known = {"allow_hosts", "cooldown_days", "cooldown_exempt", "mode", "provenance"}
     for key in document:
         if key not in known:
             raise _bad(_at(name, text, key), f"unknown key {key!r}", expected="one of " + ", ".join(sorted(known)))
@@ -95,7 +101,24 @@ def parse_policy(data: bytes, *, name: str = POLICY_FILENAME) -> Policy:
         allow_hosts=_strings(document, "allow_hosts", _HOST, "host names without scheme and port", name, text),
         cooldown_days=_days(document.get("cooldown_days", 0), name, text),
         cooldown_exempt=_strings(document, "cooldown_exempt", _GLOB, "globs of normalised project names", name, text),
+        provenance=_provenance(document, folder, name, text),
     )
+
+
+def _provenance(document: dict[str, object], folder: Path | None, name: str, text: str) -> ProvenancePolicy:
+    if "provenance" not in document:
+        return DEFAULT_PROVENANCE
+
+    def refuse(key: str, what: str, expected: str) -> CallerError:
+        return _bad(_at(name, text, key), what, expected=expected)
+
+    def read_root(path: str) -> bytes:
+        try:
+            return ((folder or Path()) / path).read_bytes()
+        except OSError as error:
+            raise _bad(_at(name, text, "trust_root"), f"the trust root cannot be read: {error.strerror}") from error
+
+    return parse_provenance_policy(document["provenance"], refuse, read_root)
 
 
 def _strings(

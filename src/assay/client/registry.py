@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import logging
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from assay import durable
+from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.client.store import MetadataStore
 from assay.client.trusted_index import TrustedIndex
 from assay.fetch import Fetcher
@@ -24,6 +26,7 @@ from assay.trust.update import MAX_ROOT_ROTATIONS
 from assay.trust.verify import TrustedMetadata
 
 _DESCRIPTION = "index.json"
+_log = logging.getLogger(__name__)
 _UNSAFE = re.compile(r"[^a-z0-9.-]+")
 
 
@@ -198,11 +201,20 @@ async def fetch_root(url: str, fingerprint: Sha256) -> bytes:
 
 
 @asynccontextmanager
-async def opened(entry: TrustedEntry) -> AsyncIterator[TrustedIndex]:
-    """The client's view of a trusted index, with a connection pool for as long as the block lasts."""
+async def opened(
+    entry: TrustedEntry,
+    policy: ProvenancePolicy = DEFAULT_PROVENANCE,
+    notice: Callable[[str], None] = _log.warning,
+) -> AsyncIterator[TrustedIndex]:
+    """The client's view of a trusted index, with a connection pool for as long as the block lasts.
+
+    ``policy`` says who must sign; ``notice`` is told of what it lets pass.
+    """
     files = user_cache() / "files"
     async with Fetcher() as fetcher:
-        yield TrustedIndex(entry.url, entry.store, files, fetcher, lambda: datetime.now(UTC))
+        yield TrustedIndex(
+            entry.url, entry.store, files, fetcher, lambda: datetime.now(UTC), policy=policy, notice=notice
+        )
 
 
 def _require_consistent(bundle: Bundle) -> None:

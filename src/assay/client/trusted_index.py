@@ -6,6 +6,7 @@ the index pull it through from upstream), and counts only if its hash is the one
 
 import asyncio
 import hashlib
+import logging
 import re
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,9 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from assay import durable
+from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy, speaks_of_signing
 from assay.client.store import MetadataStore
 from assay.fetch import SERVER_REFUSED, Fetcher
 from assay.formats.manifest import MANIFEST, require_listed
@@ -42,6 +44,9 @@ from assay.trust.takedown import taken_down
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, Steps, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
 
+if TYPE_CHECKING:
+    from assay.client.provenance.checks import FileEvidence, ProvenanceChecks
+
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -49,6 +54,8 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +68,24 @@ class VerifiedPage:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """A file on this machine that is what trusted metadata vouches for. ``size`` in bytes."""
+    """A file on this machine that is what trusted metadata vouches for. ``size`` in bytes.
+
+    ``evidence``: the signatures and attestations that verified; None where nobody says anything of any.
+    """
 
     path: Path
     size: int
     sha256: Sha256
     filename: str
     custom: Mapping[str, Any]
+    evidence: "FileEvidence | None" = None
 
 
 class TrustedIndex:
     """The client's view of one index.
 
-    ``url`` ends with a slash. ``files`` is a private folder for verified files. Methods raise VerificationFailed and
+    ``url`` ends with a slash. ``files`` is a private folder for verified files. ``policy`` says who must sign, and
+    ``notice`` is told of what it lets pass. Methods raise VerificationFailed and
     NotFresh (the index or the way to it lies), Unreachable, NotFound, StorageUnavailable.
     """
 
@@ -85,6 +97,8 @@ class TrustedIndex:
         fetcher: Fetcher,
         clock: Callable[[], datetime],
         limits: RoleLimits | None = None,
+        policy: ProvenancePolicy = DEFAULT_PROVENANCE,
+        notice: Callable[[str], None] = _log.warning,
     ) -> None:
         self.url = url
         self._store = store
@@ -92,6 +106,8 @@ class TrustedIndex:
         self._fetcher = fetcher
         self._clock = clock
         self._limits = limits
+        self._policy = policy
+        self._notice = notice
         self._trusted: TrustedMetadata | None = None
         self._refreshes = 0
         self._refreshing = asyncio.Lock()
@@ -188,14 +204,18 @@ class TrustedIndex:
         return data
 
     async def _entry(self, distribution: Distribution) -> PageFile:
+        return (await self._listed(distribution))[1]
+
+    async def _listed(self, distribution: Distribution) -> tuple[ProjectPage, PageFile]:
+        """The file's page and its entry there. Raises NotFound."""
         page = self._pages.get(distribution.project)
         entry = page.page.file(distribution.filename) if page else None
         if entry is None:
             page = await self.page(distribution.project)
             entry = page.page.file(distribution.filename) if page else None
-        if entry is None:
+        if page is None or entry is None:
             raise NotFound("the index has no such file", subject=distribution.filename)
-        return entry
+        return page.page, entry
 
     # --- files ------------------------------------------------------------------------------------------------
 
@@ -220,7 +240,31 @@ class TrustedIndex:
             await self._download(distribution, target, path)
         if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
             await asyncio.to_thread(_require_sidecar, path, distribution, entry)
-        return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom)
+        evidence = await self.evidence(distribution, path)
+        return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom, evidence)
+
+    async def evidence(self, distribution: Distribution, path: Path) -> "FileEvidence | None":
+        """Who signed the file at ``path``, which must be what is vouched for; None where nobody speaks of signing.
+
+        Raises VerificationFailed or RefusedByPolicy for what does not verify, or is missing.
+        """
+        page, entry = await self._listed(distribution)
+        if not speaks_of_signing(page, entry, self._policy):
+            return None
+        checks, unverified = self.provenance_checks(), None
+        if entry.provenance is None and entry.upstream_provenance is not None:
+            unverified = await checks.bring(page, entry)
+            await self.page(distribution.project)
+            page, entry = await self._listed(distribution)
+        return await checks.check(page, entry, path, unverified=unverified)
+
+    def provenance_checks(self) -> "ProvenanceChecks":
+        """The checks of this index's signatures; their libraries are loaded only where somebody signs."""
+        from assay.client.provenance.checks import ProvenanceChecks
+        from assay.client.provenance.pinned import PinnedFiles
+
+        pinned = PinnedFiles(self.url, self._fetcher, self._files)
+        return ProvenanceChecks(pinned, self._policy, self._clock, self._notice)
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""

@@ -3,21 +3,29 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.client.trusted_index import TrustedIndex
 from assay.model.digests import Sha256
-from assay.model.distributions import parse_distribution
-from assay.model.errors import AssayError, CallerError, VerificationFailed
+from assay.model.distributions import Distribution, parse_distribution
+from assay.model.errors import AssayError, CallerError, RefusedByPolicy, VerificationFailed
 from assay.trust.layout import file_target
+
+if TYPE_CHECKING:
+    from assay.client.provenance.checks import FileEvidence
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One file's verdict: ``error`` None means that it is what the index vouches for."""
+    """One file's verdict: ``error`` None means that it is what the index vouches for.
+
+    ``evidence``: the signatures and attestations that verified.
+    """
 
     path: Path
     sha256: Sha256 | None
     error: AssayError | None
+    evidence: "FileEvidence | None" = None
 
 
 async def verify_file(index: TrustedIndex, path: Path) -> Verdict:
@@ -39,7 +47,7 @@ async def verify_file(index: TrustedIndex, path: Path) -> Verdict:
     except VerificationFailed as error:
         return Verdict(path, found, error)
     if (found, size) == (target.sha256, target.length):
-        return Verdict(path, found, None)
+        return await _verify_signers(index, distribution, path, found)
     mismatch = VerificationFailed(
         "the file is not what was vouched for",
         subject=path.name,
@@ -49,3 +57,11 @@ async def verify_file(index: TrustedIndex, path: Path) -> Verdict:
         next_step="do not install it",
     )
     return Verdict(path, found, mismatch)
+
+
+async def _verify_signers(index: TrustedIndex, distribution: Distribution, path: Path, sha256: Sha256) -> Verdict:
+    """The verdict on a file whose bytes are those that are vouched for: who signed it?"""
+    try:
+        return Verdict(path, sha256, None, await index.evidence(distribution, path))
+    except (VerificationFailed, RefusedByPolicy) as error:
+        return Verdict(path, sha256, error)
