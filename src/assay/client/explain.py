@@ -9,13 +9,17 @@ from assay.formats.pages import PageFile, version_of
 from assay.model.distributions import parse_distribution
 from assay.model.errors import NotFound
 from assay.model.names import ProjectName
+from assay.trust.claims import CLAIM_PREFIX
 from assay.trust.layout import SEAL_PREFIX, file_target
 from assay.trust.verify import VerifiedTarget
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What trusted metadata says of a file: its page entry, its target, and how fresh that knowledge is."""
+    """What trusted metadata says of a file: its page entry, its target, and how fresh that knowledge is.
+
+    ``settled``: whether the offline holders signed the project's claim; None where its developers do not sign the file.
+    """
 
     project: ProjectName
     version: str
@@ -23,6 +27,7 @@ class Explanation:
     target: VerifiedTarget
     fresh_until: str
     root_version: int
+    settled: bool | None = None
 
 
 async def explain_release(
@@ -44,7 +49,10 @@ async def explain_release(
         distribution = parse_distribution(entry.filename, project)
         target = await index.target(file_target(distribution))
         fresh_until, root_version = index.freshness()
-        explanations.append(Explanation(project, distribution.version, entry, target, fresh_until, root_version))
+        claim = (await index.claim(project))[0] if target.role.startswith(CLAIM_PREFIX) else None
+        settled = claim.is_settled if claim is not None else None
+        told = Explanation(project, distribution.version, entry, target, fresh_until, root_version, settled)
+        explanations.append(told)
     return explanations
 
 
@@ -56,7 +64,7 @@ def tell(explanation: Explanation) -> str:
         f"  bytes      sha256 {explanation.target.sha256}, {explanation.target.length} bytes",
         f"  published  {_publisher(custom, entry)}",
         f"  signed     by the role {explanation.target.role}, reached from root version {explanation.root_version}",
-        f"  sealed     {_seal(explanation.target.role)}",
+        f"  sealed     {_seal(explanation.target.role, explanation.settled)}",
         f"  fresh      the index vouches for it until {explanation.fresh_until}",
     ]
     if entry.yanked is not None:
@@ -64,10 +72,14 @@ def tell(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _seal(role: str) -> str:
+def _seal(role: str, settled: bool | None) -> str:
     if role.startswith(SEAL_PREFIX):
         seal = "-".join(role.split("-")[:2])
         return f"in {seal}, by a key that was destroyed: nobody can change this file any more"
+    if settled:
+        return "not yet, but the project is claimed: only its developers' keys sign for it, the index's do not count"
+    if settled is not None:
+        return "not yet; the project's developers signed it, and the offline holders have not settled their claim yet"
     return "not yet: until then whoever holds the index's online keys could replace it"
 
 
@@ -75,6 +87,8 @@ def _publisher(custom: Mapping[str, Any], entry: PageFile) -> str:
     when = f"{entry.upload_time:%Y-%m-%d %H:%M} UTC"
     if custom.get("origin") == "upstream":
         return f"upstream on {when}; first seen here {custom.get('first_seen')}, and not changed since"
+    if custom.get("origin") == "claim":
+        return f"by the project's developers on {when}, signed with their own key {str(custom.get('key'))[:16]}"
     return (
         f"by {custom.get('uploader')} on {when}, who was {custom.get('role')} of the project "
         f"(granted by {custom.get('granted_by')} on {custom.get('granted_at')}), "

@@ -4,12 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from assay.formats.upload_form import UploadForm
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import propose
 from assay.index.proposals import PublishFiles
-from assay.model.errors import NotAllowed
+from assay.index.published import PublishedStore
+from assay.index.signer.claims import claimed_project
+from assay.index.signer.state import PublishedState
+from assay.model.errors import AssayError, NotAllowed
 from assay.model.names import ProjectName, require_registrable
 from assay.model.permissions import Principal, ProjectRole, decide_registration, decide_upload
+from assay.trust.claim_search import find_claim
+from assay.trust.claims import claim_role
+from assay.trust.layout import metadata_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,24 @@ class ClaimDesk:
             how = principal.authenticated
             accounts.record_event(connection, "claim-signed", principal.user, now, project, authenticated=how)
             return propose(connection, PublishFiles(project, "upload", (), role))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimNotice:
+    """Tells an uploader early what the signer would answer anyway: that a project takes signed files only."""
+
+    published: PublishedStore
+    clock: Callable[[], datetime]
+
+    def require_role(self, form: UploadForm) -> None:
+        """Raise NotAllowed for a plain upload to a claimed project; unsound metadata is left to the signer."""
+        project = form.distribution.project
+        if form.claim is not None or self.published.read(metadata_path(claim_role(project), 1)) is None:
+            return
+        try:
+            state = PublishedState.read(self.published, self.clock())
+            found = state.ask(find_claim(state.trusted, project))
+        except AssayError:
+            return
+        if found is not None:
+            raise claimed_project(project)

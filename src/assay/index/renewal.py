@@ -11,8 +11,9 @@ from assay.index.handover import read_published
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.keys.expiry import reminders
 from assay.keys.renewal import renew_offline_roles
+from assay.trust.claim_search import all_delegating
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, metadata_filename
+from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, Lifetimes, metadata_filename
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +25,14 @@ def renew_due(data: DataFolder, passphrase: bytes | None, now: datetime, lifetim
     state = read_published(data)
     root = parse_envelope(state.root, Root, ROOT).signed
     current: dict[str, Root | Targets] = {ROOT: root, TARGETS: state.targets(), BINS: state.bins()}
+    current |= state.ask(all_delegating(state.trusted, CLAIMED))
     renewed = renew_offline_roles(data.keys, passphrase, current, now, lifetimes)
     if renewed:
         durable.write_files(
             {data.inbox / metadata_filename(role, version): file for role, (version, file) in renewed.items()}
         )
     ends = {role: signed.expires for role, signed in current.items() if role not in renewed}
-    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins}
+    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins, CLAIMED: lifetimes.claimed}
     for reminder in reminders(ends, spans, now):
         log.warning("%s (docs/ceremony.md)", reminder)
     return list(renewed)

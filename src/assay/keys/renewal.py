@@ -12,8 +12,9 @@ from tuf.api.metadata import Root, Targets
 
 from assay.keys.files import load_key_file
 from assay.keys.local import KeyFolder
+from assay.trust.claims import is_claiming
 from assay.trust.envelope import sign_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes
+from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, Lifetimes
 
 RENEW_AT: Final = 0.5
 """Renewed when half of the lifetime is gone."""
@@ -33,10 +34,12 @@ def renew_offline_roles(
     spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins}
     renewed = {}
     for role, signed in current.items():
-        if signed.expires - now > spans[role] * RENEW_AT or not keys.path(role).exists():
+        span = spans.get(role, lifetimes.claimed)
+        key = keys.path(TARGETS if is_claiming(role, CLAIMED) else role)
+        if signed.expires - now > span * RENEW_AT or not key.exists():
             continue
         body = deepcopy(signed)
         body.version += 1
-        body.expires = now + spans[role]
-        renewed[role] = body.version, sign_envelope(body, [load_key_file(keys.path(role), passphrase)])
+        body.expires = now + span
+        renewed[role] = body.version, sign_envelope(body, [load_key_file(key, passphrase)])
     return renewed

@@ -105,11 +105,7 @@ class PublishedClaims:
         found = self.find(proposal.project)
         if proposal.claim is None:
             if found is not None or earlier is not None:
-                raise NotAllowed(
-                    "this project is claimed: upload with `assay publish`, which signs with its developers' key",
-                    subject=proposal.project,
-                    rule="claimed-project",
-                )
+                raise claimed_project(proposal.project)
             return None
         self._require_open(proposal, found, earlier)
         before = earlier.envelope.signed if earlier else found.role if found else None
@@ -275,6 +271,15 @@ class PublishedClaims:
         found = self.find(update.claim.project)
         old = found.role.targets if found else {}
         return [_new_target(name, file) for name, file in update.envelope.signed.targets.items() if name not in old]
+
+
+def claimed_project(project: ProjectName) -> NotAllowed:
+    """The refusal of a file that no developer signed."""
+    return NotAllowed(
+        "this project is claimed: upload with `assay publish`, which signs with its developers' key",
+        subject=project,
+        rule="claimed-project",
+    )
 
 
 def is_sealed(state: PublishedState, path: TargetPath) -> bool:

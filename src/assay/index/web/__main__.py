@@ -19,7 +19,7 @@ from assay.index.admission import Admission
 from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
-from assay.index.claim_desk import ClaimDesk
+from assay.index.claim_desk import ClaimDesk, ClaimNotice
 from assay.index.config import DataFolder, IndexConfig, load_config
 from assay.index.ledger import Ledger, accounts
 from assay.index.oidc.issuers import IssuerKeys
@@ -157,11 +157,14 @@ class WebProcess:
             ledger, self._blobs, InspectionLimits(), utc_now, EvidenceDesk(self._blobs, self._published)
         )
 
+        notice = ClaimNotice(self._published, utc_now)
+
         def authenticate(token: str) -> Principal:
             with ledger.read() as connection:
                 return accounts.authenticate(connection, token, utc_now())
 
         def publish(upload: ReceivedUpload, principal: Principal) -> None:
+            notice.require_role(upload.form)
             self._wait(admission.admit(upload, principal))
 
         def claim(project: ProjectName, role: str, principal: Principal) -> None:
