@@ -238,11 +238,18 @@ def _rows_of(connection: Connection, number: int) -> list[OutboxRow]:
 
 def refuse(connection: Connection, seq: int, reason: str) -> None:
     """Take a proposal out of line for good, with the ``reason`` that its uploader will read."""
-    proposal = connection.scalar(select(outbox.c.proposal).where(outbox.c.seq == seq))
     connection.execute(update(outbox).where(outbox.c.seq == seq).values(state="refused", reason=reason[:1000]))
-    names = [row["filename"] for row in (proposal or {}).get("files", ())]
-    mine = (files.c.filename.in_(names), files.c.state == "pending")
+    mine = (files.c.proposal == seq, files.c.state == "pending")
     connection.execute(update(files).where(*mine).values(state="refused"))
+
+
+def drop_intent(connection: Connection, intent: Intent, epoch: int) -> None:
+    """Take back a promise that nobody outside relies on: what it would have published waits again. Raises Fenced."""
+    _require_epoch(read_head(connection), epoch)
+    connection.execute(update(outbox).where(outbox.c.publication == intent.number).values(publication=None))
+    connection.execute(update(events).where(events.c.publication == intent.number).values(publication=None))
+    mine = (publications.c.number == intent.number, publications.c.done.is_(False))
+    connection.execute(delete(publications).where(*mine))
 
 
 def move_head(
