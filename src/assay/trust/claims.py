@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from securesystemslib.signer import Key
@@ -18,6 +19,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
 from assay.model.errors import AssayError, InvalidName, VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
+from assay.trust import canonical
 from assay.trust.envelope import Envelope
 from assay.trust.layout import PACKAGE_PATHS, SPEC_VERSION, TargetPath
 from assay.trust.verify import require_role_signed
@@ -57,6 +59,8 @@ class Claim:
                 expected=f"1 to {MAX_KEYS} different keys, and a threshold that they can reach",
                 found=f"{len(self.keys)} keys, threshold {self.threshold}",
             )
+        for key in self.keys:
+            _require_own_keyid(key)
 
     @property
     def role(self) -> str:
@@ -72,6 +76,16 @@ class Claim:
         """A role that delegates this claim and nothing else, to verify signatures against."""
         delegations = Delegations({key.keyid: key for key in self.keys}, {self.role: self.delegation()})
         return Targets(1, SPEC_VERSION, _NEVER, {}, delegations)
+
+
+def _require_own_keyid(key: Key) -> None:
+    """A key's id is the hash of the key: one that says another's id would take its place in their common delegator."""
+    document = key.to_dict()
+    expected = sha256(canonical.encode(document)).hexdigest()
+    if set(document) != {"keytype", "scheme", "keyval"} or key.keyid != expected:
+        raise VerificationFailed(
+            "the key's id is not the hash of the key", rule="claim-keys", expected=expected, found=key.keyid
+        )
 
 
 def claim_role(project: ProjectName) -> str:
