@@ -4,6 +4,7 @@ Every step can be interrupted and is finished by the next start: the ceremony co
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_bytes
@@ -12,7 +13,7 @@ from assay import durable
 from assay.index.config import DataFolder, IndexConfig
 from assay.index.ledger import Ledger, accounts
 from assay.index.published import PublishedStore
-from assay.keys.local import KeyFolder, hold_local_ceremony
+from assay.keys.local import KeyFolder, LocalWitness, hold_local_ceremony
 from assay.model.digests import sha256_of
 from assay.model.errors import OperatorError
 from assay.model.permissions import Action, Scope
@@ -35,13 +36,20 @@ def is_new(data: DataFolder) -> bool:
     return not data.keys.root.exists() and PublishedStore(data.published).read(metadata_path(ROOT, 1)) is None
 
 
-def establish(data: DataFolder, config: IndexConfig, passphrase: bytes | None, now: datetime) -> Established:
+def establish(
+    data: DataFolder,
+    config: IndexConfig,
+    passphrase: bytes | None,
+    now: datetime,
+    witnesses: Sequence[LocalWitness] = (),
+) -> Established:
     """Hold the local ceremony if none was held, and make ledger and administrator. Idempotent.
 
-    ``passphrase`` None leaves the keys unencrypted. Raises OperatorError, KeyUnavailable.
+    ``passphrase`` None leaves the keys unencrypted; ``witnesses`` co-sign from the first publication on. Raises
+    OperatorError, KeyUnavailable.
     """
     if is_new(data):
-        _hold_ceremony(data, config, passphrase, now)
+        _hold_ceremony(data, config, passphrase, now, witnesses)
     fingerprint = _publish_ceremony(data)
     ledger = Ledger.open(data.ledger_file)
     try:
@@ -50,12 +58,18 @@ def establish(data: DataFolder, config: IndexConfig, passphrase: bytes | None, n
         ledger.close()
 
 
-def _hold_ceremony(data: DataFolder, config: IndexConfig, passphrase: bytes | None, now: datetime) -> None:
+def _hold_ceremony(
+    data: DataFolder,
+    config: IndexConfig,
+    passphrase: bytes | None,
+    now: datetime,
+    witnesses: Sequence[LocalWitness],
+) -> None:
     draft = data.root / ".ceremony"
     shutil.rmtree(draft, ignore_errors=True)
     lifetimes = config.lifetimes
     moment = now.replace(microsecond=0)
-    signed = hold_local_ceremony(KeyFolder(draft), passphrase, moment, config.trust.bin_bits, lifetimes)
+    signed = hold_local_ceremony(KeyFolder(draft), passphrase, moment, config.trust.bin_bits, lifetimes, witnesses)
     durable.write_files({draft / _CEREMONY / f"{role}.json": file for role, file in signed.items()})
     draft.rename(data.keys.root)
     durable.sync(data.root)

@@ -5,8 +5,8 @@ machine while ``offline/`` is still on it. ``offline/`` is meant to be moved awa
 offline roles expire. For keys that never meet on one machine see docs/ceremony.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from assay.trust.layout import (
     Lifetimes,
 )
 from assay.trust.log.identity import LOG, identity_of_key, name_log
+from assay.trust.log.note import VerifierKey
 from assay.trust.plan import plan_bins, plan_root, plan_targets
 
 
@@ -41,24 +42,43 @@ class KeyFolder:
         return self.root / ("offline" if role in OFFLINE_ROLES else "online") / f"{role}.pem"
 
 
+@dataclass(frozen=True, slots=True)
+class LocalWitness:
+    """A witness that co-signs from the first publication on. ``keys``: online role -> public key; ``log``: under the
+    log's checkpoints.
+    """
+
+    keys: Mapping[str, SSlibKey]
+    log: VerifierKey
+
+
 def hold_local_ceremony(
-    keys: KeyFolder, passphrase: bytes | None, now: datetime, bit_length: int, lifetimes: Lifetimes
+    keys: KeyFolder,
+    passphrase: bytes | None,
+    now: datetime,
+    bit_length: int,
+    lifetimes: Lifetimes,
+    witnesses: Sequence[LocalWitness] = (),
 ) -> Mapping[str, bytes]:
     """Make one Ed25519 key for each role and for the log, and sign version 1 of the offline roles.
 
     Returns role -> signed file for ``root``, ``targets`` and ``bins``. ``passphrase`` None leaves the key files
-    unencrypted (``--insecure-dev-keys``). 2**``bit_length`` is the number of bins.
+    unencrypted (``--insecure-dev-keys``). 2**``bit_length`` is the number of bins. With ``witnesses`` every online role
+    needs two signatures: the index's and a witness's.
     """
+    threshold = 2 if witnesses else 1
     public: dict[str, SSlibKey] = {
         role: create_key_file(keys.path(role), Scheme.ED25519, passphrase)
         for role in (*OFFLINE_ROLES, *ONLINE_ROLES, LOG)
     }
-    top_level = {role: [public[role]] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
-    targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets, [public[BIN_PREFIX]])
-    name_log(targets, identity_of_key(bytes.fromhex(public[LOG].keyval["public"])))
+    online = {role: [public[role], *(witness.keys[role] for witness in witnesses)] for role in ONLINE_ROLES}
+    top_level = {ROOT: [public[ROOT]], TARGETS: [public[TARGETS]], **online}
+    targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets, online[BIN_PREFIX], threshold)
+    log = identity_of_key(bytes.fromhex(public[LOG].keyval["public"]))
+    name_log(targets, replace(log, witnesses=tuple(witness.log for witness in witnesses), threshold=threshold - 1))
     signed: dict[str, Root | Targets] = {
-        ROOT: plan_root(top_level, {}, 1, now + lifetimes.root),
+        ROOT: plan_root(top_level, {SNAPSHOT: threshold, TIMESTAMP: threshold}, 1, now + lifetimes.root),
         TARGETS: targets,
-        BINS: plan_bins([public[BIN_PREFIX]], 1, bit_length, 1, now + lifetimes.bins),
+        BINS: plan_bins(online[BIN_PREFIX], threshold, bit_length, 1, now + lifetimes.bins),
     }
     return {role: sign_envelope(body, [load_key_file(keys.path(role), passphrase)]) for role, body in signed.items()}

@@ -25,7 +25,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from assay.model.digests import Sha256
+from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
 from assay.trust.layout import (
     BIN_PREFIX,
@@ -157,9 +157,16 @@ def _require_first_hash(old: TargetFile | None, new: NewTarget) -> None:
 
 
 def plan_snapshot(
-    previous: Snapshot | None, versions: Mapping[str, int], now: datetime, lifetimes: Lifetimes
+    previous: Snapshot | None,
+    versions: Mapping[str, int],
+    now: datetime,
+    lifetimes: Lifetimes,
+    pins: Mapping[str, bytes] | None = None,
 ) -> Snapshot:
-    """The next snapshot: ``previous`` with the roles of ``versions`` put in. Versions only, no hashes."""
+    """The next snapshot: ``previous`` with the roles of ``versions`` put in. Versions only, no hashes.
+
+    ``pins``: the files of roles that witnesses do not sign and an online role delegates: these are held by their hash.
+    """
     meta = dict(previous.meta) if previous else {}
     for role, version in versions.items():
         old = meta.get(f"{role}.json")
@@ -171,7 +178,8 @@ def plan_snapshot(
                 expected=str(old.version),
                 found=str(version),
             )
-        meta[f"{role}.json"] = MetaFile(version)
+        pinned = {"sha256": sha256_of(pins[role])} if pins and role in pins else None
+        meta[f"{role}.json"] = MetaFile(version, hashes=pinned)
     version = previous.version + 1 if previous else 1
     return Snapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta)
 

@@ -18,6 +18,7 @@ from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import Keyring
 from assay.index.signer.process import Announcer, run_signer
 from assay.index.signer.publish import Publisher
+from assay.index.signer.witnesses import WitnessPanel
 from assay.model.errors import AssayError
 
 
@@ -40,6 +41,7 @@ def main() -> int:
             keyring.open,
             config.lifetimes,
             LogWriter(published, keyring.open_log),
+            WitnessPanel(config.witness),
         )
         keyring.promote(publisher.keys)
         announcer = Announcer(data.socket)

@@ -15,15 +15,18 @@ from securesystemslib.signer import Key, Signature
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from assay.index.published import PublishedStore
+from assay.index.signer.claims import ClaimsDraft, PublishedClaims
 from assay.index.signer.draft import Draft
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.state import PublishedState
-from assay.index.signer.witnesses import Verdict, WitnessPanel
-from assay.model.errors import AssayError, OperatorError, SignerRefused, Unreachable, VerificationFailed
+from assay.index.signer.witnesses import Verdict, WitnessesSilent, WitnessPanel
+from assay.model.errors import AssayError, OperatorError, SignerRefused, VerificationFailed
+from assay.model.names import ProjectName
 from assay.trust import canonical
 from assay.trust.candidate import Candidate, Cosignatures, Lacking, Stamp, cosigned, stamp_of, timestamp_of
+from assay.trust.claims import CLAIM_PREFIX
 from assay.trust.envelope import assemble, parse_envelope
-from assay.trust.layout import BINS, ROOT, SNAPSHOT, TIMESTAMP, metadata_path
+from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, metadata_path
 from assay.trust.log.checkpoint import LogHead
 from assay.trust.log.identity import LOG, stated_head
 from assay.trust.log.note import parse_note, with_signatures
@@ -35,7 +38,7 @@ from assay.trust.plan import succinct_roles
 
 
 class Cosigning:
-    """The completion of one draft. ``panel``: whom to ask."""
+    """The completion of one draft. ``panel``: whom to ask; ``root`` and ``bins``: who signs once it is published."""
 
     def __init__(
         self,
@@ -45,14 +48,17 @@ class Cosigning:
         draft: Draft,
         offline: OfflineRoles,
         keys: OnlineKeys,
+        root: Root,
+        bins: Targets,
     ) -> None:
         self._panel = panel
         self._published = published
         self._state = state
         self._draft = draft
         self._keys = keys
-        self._root = parse_envelope(draft.root, Root, ROOT).signed if draft.root else state.trusted.root
-        self._bins = offline.signed.get(BINS) or state.bins()
+        self._root = root
+        self._bins = bins
+        self._needed = cosignatures_needed(root, bins)
         self._timestamp = parse_envelope(draft.timestamp, Timestamp, TIMESTAMP)
         version = self._timestamp.signed.snapshot_meta.version
         self._snapshot_path = metadata_path(SNAPSHOT, version)
@@ -62,11 +68,6 @@ class Cosigning:
         self._payloads = {role: parse_envelope(self._roles[role], Targets, role).payload for role in draft.bins}
         self._payloads[SNAPSHOT] = self._snapshot.payload
 
-    @property
-    def needed(self) -> int:
-        """How many witnesses must sign beside the index."""
-        return cosignatures_needed(self._root, self._bins)
-
     def completed(self) -> Draft:
         """The draft with every signature it needs. Raises WitnessRefused, Unreachable, OperatorError."""
         if not self._panel.names:
@@ -75,7 +76,7 @@ class Cosigning:
                 rule="no-witness",
                 next_step="add [[witness]] name and url to config.toml",
             )
-        candidate, needed = self._candidate(), self.needed
+        candidate, needed = self._candidate(), self._needed
         given = _enough(self._panel.ask(candidate, self._supply, self._accept, needed), needed)
         snapshot_signatures = tuple(one.roles[SNAPSHOT] for one in given)
         stamps = [one.timestamp for one in given]
@@ -172,7 +173,7 @@ class Cosigning:
         if given is None:
             return verdict
         wanted = [(role, given.roles.get(role), payload) for role, payload in self._payloads.items()]
-        if snapshot_signatures or self.needed == 1:
+        if snapshot_signatures or self._needed == 1:
             own = given.roles.get(SNAPSHOT)
             _, _, payload = self._timestamp_after(snapshot_signatures or ([own] if own else []))
             wanted.append((TIMESTAMP, given.timestamp, payload))
@@ -197,6 +198,23 @@ class Cosigning:
             known = self._bins.delegations.keys if self._bins.delegations else {}
             keyids, own = succinct_roles(self._bins).keyids, self._keys.bin
         return {keyid: known[keyid] for keyid in keyids if keyid != own.public_key.keyid}
+
+
+def witness_keyids(root: Root, bins: Targets, keys: OnlineKeys) -> frozenset[str]:
+    """The keys of online roles that are not the index's own."""
+    named = {*root.roles[TIMESTAMP].keyids, *root.roles[SNAPSHOT].keyids, *succinct_roles(bins).keyids}
+    return frozenset(named - {signer.public_key.keyid for signer in (keys.timestamp, keys.snapshot, keys.bin)})
+
+
+def pinned_claims(changed: ClaimsDraft, claims: PublishedClaims) -> dict[str, bytes]:
+    """The developers' roles that only online keys delegate to: the snapshot holds them by their hash."""
+    pins = {}
+    for role, files in changed.files.items():
+        project = ProjectName(role.removeprefix(CLAIM_PREFIX))
+        found = claims.find(project)
+        if project not in changed.settled and (found is None or not found.is_settled):
+            pins[role] = files[max(files)]
+    return pins
 
 
 def cosignatures_needed(root: Root, bins: Targets) -> int:
@@ -231,9 +249,8 @@ def _enough(verdicts: list[Verdict], needed: int) -> list[Cosignatures]:
     if all(verdict.is_refusal for verdict in verdicts) and errors:
         raise errors[0]
     said = "; ".join(f"{verdict.name}: {verdict.error}" for verdict in verdicts if verdict.error is not None)
-    raise Unreachable(
+    raise WitnessesSilent(
         "too few witnesses co-sign; nothing is published until they do",
-        rule="witnesses-silent",
         expected=f"{needed}",
         found=f"{len(given)} ({said})"[:800],
     )

@@ -79,6 +79,7 @@ def draft_publication(
     lifetimes: Lifetimes,
     claims: ClaimsDraft,
     log: LogDraft | None,
+    pins: Mapping[str, bytes],
 ) -> Draft:
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
     pages = {project: render_page_json(page) for project, page in applied.pages.items()}
@@ -101,7 +102,7 @@ def draft_publication(
     files |= {metadata_path(role, v): data for role, signed in claims.files.items() for v, data in signed.items()}
     versions = state.first_versions() | offline.versions() | {name: role.version for name, role in bins.items()}
     versions |= {role: max(signed) for role, signed in claims.files.items()}
-    snapshot = plan_snapshot(state.snapshot, versions, intent.time, lifetimes)
+    snapshot = plan_snapshot(state.snapshot, versions, intent.time, lifetimes, pins)
     snapshot_file = sign_envelope(snapshot, [keys.snapshot])
     files[metadata_path(SNAPSHOT, snapshot.version)] = snapshot_file
     timestamp = plan_timestamp(state.timestamp, snapshot_file, snapshot.version, intent.time, lifetimes)
@@ -124,11 +125,20 @@ def draft_publication(
     )
 
 
-def check_draft(state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent) -> TrustedMetadata:
-    """Look every changed target up as a client would that has the last publication. Raises on any difference."""
+def check_draft(
+    state: PublishedState,
+    published: PublishedStore,
+    draft: Draft,
+    intent: Intent,
+    assumed: frozenset[str] = frozenset(),
+) -> TrustedMetadata:
+    """Look every changed target up as a client would that has the last publication. Raises on any difference.
+
+    ``assumed``: keys of witnesses, which are asked only for what was found right.
+    """
     staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
     anchor = draft.root if draft.root is not None and draft.replaces else state.root
-    trusted = TrustedMetadata(anchor, now=intent.time)
+    trusted = TrustedMetadata(anchor, now=intent.time, assumed=assumed)
     if draft.root is not None and not draft.replaces:
         staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
 

@@ -4,6 +4,7 @@ Recovery is the same path. An intent without a head is drafted again (same input
 applied is applied again. Nothing here looks whether it runs for the first time.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -13,23 +14,42 @@ from assay.index.ledger import Ledger
 from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
 from assay.index.log import LogWriter, log_after, no_log_key
+from assay.index.proposals import PublishFiles
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.claims import PublishedClaims
+from assay.index.signer.cosign import Cosigning, cosignatures_needed, pinned_claims, witness_keyids
 from assay.index.signer.draft import Draft, check_draft, draft_publication
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.signing import SigningChecks
 from assay.index.signer.state import PublishedState
-from assay.model.errors import AssayError, SignerRefused
+from assay.index.signer.witnesses import WitnessesSilent, WitnessPanel
+from assay.model.errors import AssayError, SignerRefused, WitnessRefused
 from assay.model.names import ProjectName
 from assay.trust.claim_search import all_delegating
 from assay.trust.claims import is_claiming
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, CLAIMED_NEW, ROOT, TARGETS, Lifetimes, hashed_path, metadata_path, page_target
+from assay.trust.layout import (
+    BINS,
+    CLAIMED_NEW,
+    ROOT,
+    TARGETS,
+    Lifetimes,
+    file_target,
+    hashed_path,
+    metadata_path,
+    page_target,
+)
 from assay.trust.offline import OfflineRoles, verify_offline_roles
 from assay.trust.plan import renew_at
+from assay.trust.verify import TrustedMetadata
+
+logger = logging.getLogger(__name__)
+
+WITNESS_PAUSE = timedelta(seconds=2)
+"""How long nothing is tried after witnesses refused or were silent."""
 
 KeyOpener = Callable[[Root, Targets], OnlineKeys]
 
@@ -50,6 +70,7 @@ class Publisher:
         open_keys: KeyOpener,
         lifetimes: Lifetimes,
         log: LogWriter | None = None,
+        panel: WitnessPanel | None = None,
     ) -> None:
         self._ledger = ledger
         self._published = published
@@ -58,6 +79,8 @@ class Publisher:
         self._open_keys = open_keys
         self._log = log or LogWriter(published, no_log_key)
         self._lifetimes = lifetimes
+        self._panel = panel or WitnessPanel(())
+        self._paused_until: datetime | None = None
         with ledger.write() as connection:
             self._epoch = ledger_rows.take_epoch(connection)
             head = ledger_rows.read_head(connection)
@@ -88,7 +111,7 @@ class Publisher:
             return now
         due = [renew_at(timestamp.expires, self._lifetimes.timestamp)]
         due += [renew_at(end, self._lifetimes.of_online(role)) for role, end in self._bin_expiry.items()]
-        return max(min(due), now)
+        return max(min(due), now, self._paused_until or now)
 
     def run_once(self, now: datetime) -> bool:
         """Finish an interrupted publication, or make one if anything waits or is due. False: nothing to do.
@@ -96,14 +119,36 @@ class Publisher:
         ``now`` is UTC. Raises Fenced when another signer took over, SignerRefused when what was published does not
         verify or the clock went back.
         """
+        if self._paused_until is not None and now < self._paused_until:
+            return False
         with self._ledger.write() as connection:
             intent = ledger_rows.open_intent(connection)
         if intent is None:
             intent = self._intend(now.replace(microsecond=0))
         if intent is None:
             return False
-        self._publish(intent)
-        return True
+        try:
+            self._publish(intent)
+        except WitnessRefused as error:
+            self._take_back(intent, error)
+        except WitnessesSilent as error:
+            logger.error("%s", error)  # noqa: TRY400
+        else:
+            return True
+        self._paused_until = now + WITNESS_PAUSE
+        return False
+
+    def _take_back(self, intent: Intent, error: WitnessRefused) -> None:
+        """Every witness refused, so nobody relies on ``intent``; the proposal that it is about goes for good."""
+        logger.error("every witness refused a publication: %s [%s]", error, error.rule)
+        if intent.offline:
+            self._inbox.refuse(self._inbox.read(intent.offline), str(error))
+        with self._ledger.write() as connection:
+            for row in intent.rows:
+                files = row.proposal.files if isinstance(row.proposal, PublishFiles) else ()
+                if error.subject in {file_target(file.distribution) for file in files}:
+                    ledger_rows.refuse(connection, row.seq, str(error))
+            ledger_rows.drop_intent(connection, intent, self._epoch)
 
     def _intend(self, now: datetime) -> Intent | None:
         """Promise a publication of whatever waits or is due, if anything does."""
@@ -127,7 +172,7 @@ class Publisher:
                 return {}
             rehearsal = Intent(self._number + 1, now, (), versions, ())
             draft = self._draft(rehearsal, Applied(), offline, PublishedClaims(self._state, offline))
-            check_draft(self._state, self._published, draft, rehearsal)
+            check_draft(self._state, self._published, draft, rehearsal, self._witnesses_after(offline))
         except AssayError as error:
             self._inbox.refuse(files, str(error))
             return {}
@@ -156,7 +201,7 @@ class Publisher:
         applied = apply_proposals(intent.rows, self._state.page, self._checks.check, claims.judge, signing, intent.time)
         self._record_refusals(applied)
         draft = self._draft(intent, applied, offline, claims)
-        trusted = check_draft(self._state, self._published, draft, intent)
+        draft, trusted = self._completed(draft, offline, intent)
         self._published.write(draft.files)
         with self._ledger.write() as connection:
             head = ledger_rows.move_head(
@@ -191,14 +236,34 @@ class Publisher:
         if identity is not None:
             log = self._log.draft(identity, intent, applied.refused, offline, changed.restored)
         keys = self._keys_for(offline)
-        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, changed, log)
+        pins = pinned_claims(changed, claims)
+        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, changed, log, pins)
+
+    def _completed(self, draft: Draft, offline: OfflineRoles, intent: Intent) -> tuple[Draft, TrustedMetadata]:
+        """``draft`` with its witnesses' signatures, where roles need them; found right before anybody is asked."""
+        witnesses = self._witnesses_after(offline)
+        if witnesses:
+            check_draft(self._state, self._published, draft, intent, witnesses)
+            keys = self._keys_for(offline)
+            root, bins = self._after(offline)
+            draft = Cosigning(self._panel, self._published, self._state, draft, offline, keys, root, bins).completed()
+        return draft, check_draft(self._state, self._published, draft, intent)
+
+    def _witnesses_after(self, offline: OfflineRoles) -> frozenset[str]:
+        """The keys beside the index's that online roles need once ``offline`` is published; empty where they do not."""
+        root, bins = self._after(offline)
+        return witness_keyids(root, bins, self._keys_for(offline)) if cosignatures_needed(root, bins) else frozenset()
+
+    def _after(self, offline: OfflineRoles) -> tuple[Root, Targets]:
+        """Root and bins once ``offline`` is published."""
+        root = parse_envelope(offline.root, Root, ROOT).signed if offline.root else self._state.trusted.root
+        return root, offline.signed.get(BINS) or self._state.bins()
 
     def _keys_for(self, offline: OfflineRoles) -> OnlineKeys:
         """The keys that the roles name after ``offline`` is published."""
         if offline.root is None and BINS not in offline.signed:
             return self._keys
-        root = parse_envelope(offline.root, Root, ROOT).signed if offline.root else self._state.trusted.root
-        return self._open_keys(root, offline.signed.get(BINS) or self._state.bins())
+        return self._open_keys(*self._after(offline))
 
     def _record_refusals(self, applied: Applied) -> None:
         if not applied.refused:

@@ -47,6 +47,12 @@ class WitnessAddress(Protocol):
         """How long it is waited for."""
 
 
+class WitnessesSilent(Unreachable):
+    """Too few witnesses answered: what was drafted waits."""
+
+    default_rule = "witnesses-silent"
+
+
 Supply = Callable[[Candidate, Lacking], Candidate]
 """The candidate again, with what a witness lacks."""
 
