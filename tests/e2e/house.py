@@ -42,17 +42,20 @@ def ask(url: str, data: bytes | None = None, headers: Mapping[str, str] | None =
 
 @dataclass
 class House:
-    """``folder`` holds everything. ``settings``: environment variables of everybody here."""
+    """``folder`` holds everything. ``settings``: environment variables of everybody here.
+
+    ``kept_token``: the administrator's, where the index was made before this start.
+    """
 
     folder: Path
     index: ServedIndex
     settings: Mapping[str, str] = field(default_factory=dict)
+    kept_token: str = ""
     people: int = 0
 
     @property
     def token(self) -> str:
-        assert self.index.admin_token is not None
-        return self.index.admin_token
+        return self.kept_token or self.index.admin_token or ""
 
     def stranger(self, **settings: str) -> Person:
         """Somebody with an empty machine."""
@@ -117,7 +120,7 @@ class House:
 
 @contextmanager
 def running_house(
-    folder: Path, *options: str, config: str = "", settings: Mapping[str, str] | None = None
+    folder: Path, *options: str, config: str = "", settings: Mapping[str, str] | None = None, token: str = ""
 ) -> Iterator[House]:
     """An index in ``folder``, new or known, while the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +132,6 @@ def running_house(
     keys = () if (settings or {}).get("ASSAY_PASSPHRASE_FILE") else ("--insecure-dev-keys",)
     starting = start_serving(operator, folder / "index", (*NO_DAEMON, *words, *keys), config)
     try:
-        yield House(folder, starting.wait(), settings or {})
+        yield House(folder, starting.wait(), settings or {}, token)
     finally:
         starting.stop()

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from client.small_distributions import build_wheel
 
 from assay.cli.demo.programs import Person
+from client.small_distributions import build_wheel
 from e2e.installers import PIP, UV, Installer, modules
 from e2e.upstream import Upstream
 
@@ -38,7 +38,7 @@ def user(folder: Path, upstream: Upstream) -> Iterator[Person]:
 
 
 def supervisors_of(person: Person) -> list[int]:
-    listing = subprocess.run(["ps", "-ax", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout
     mine = [line for line in listing.splitlines() if str(person.folder) in line and "assay serve" in line]
     return [int(line.split()[0]) for line in mine]
 

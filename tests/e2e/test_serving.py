@@ -28,7 +28,7 @@ PASSPHRASE = "correct horse battery staple"
 
 def processes_of(data: Path) -> list[str]:
     """The command lines of everything that runs on a data folder."""
-    listing = subprocess.run(["ps", "-ax", "-o", "command="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-axww", "-o", "command="], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if str(data) in line]
 
 
