@@ -4,16 +4,15 @@ A claim's own role is read without regard to its expiry and is not kept as trust
 expired one has to read it. What installers get goes through ``trust.update.lookup``, which refuses expired roles.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tuf.api.metadata import Targets
 
 from assay.model.errors import VerificationFailed
 from assay.model.names import ProjectName
-from assay.trust.claims import MAX_DEPTH, Claim, claim_role, claims_in, shards_in
+from assay.trust.claims import MAX_DEPTH, Claim, claim_in, claim_role, shard_for, shards_in
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import CLAIMED, CLAIMED_NEW, TARGETS, TargetPath
+from assay.trust.layout import CLAIMED, CLAIMED_NEW, TARGETS
 from assay.trust.update import Fetch, Steps, load_role
 from assay.trust.verify import TrustedMetadata, require_role_signed
 
@@ -48,11 +47,11 @@ def find_claim(trusted: TrustedMetadata, project: ProjectName) -> Steps[FoundCla
         for _ in range(MAX_DEPTH + 2):
             yield from load_role(trusted, role, delegator)
             signed = trusted.require(role)
-            claim = claims_in(signed).get(project)
+            claim = claim_in(signed, project)
             if claim is not None:
                 found, data = yield from _read(trusted, claim, signed)
                 return FoundClaim(claim, top, found, data)
-            below = next(_shards_of(trusted, role, top, project), None)
+            below = shard_for(signed, top, project)
             if below is None:
                 break
             role, delegator = below, role
@@ -71,12 +70,6 @@ def all_delegating(trusted: TrustedMetadata, top: str) -> Steps[dict[str, Target
         found[role] = trusted.require(role)
         pending += [(child, role) for child in shards_in(found[role], top) if child not in found]
     return found
-
-
-def _shards_of(trusted: TrustedMetadata, role: str, top: str, project: ProjectName) -> Iterator[str]:
-    anywhere = TargetPath(f"packages/{project}/0/0")
-    shards = shards_in(trusted.require(role), top)
-    return (child for child, _ in trusted.delegations(role, anywhere) if child in shards)
 
 
 def _read(trusted: TrustedMetadata, claim: Claim, delegator: Targets) -> Steps[tuple[Targets, bytes]]:

@@ -204,26 +204,42 @@ def _common_start(names: list[ProjectName]) -> str:
 
 def claims_in(role: Targets) -> dict[ProjectName, Claim]:
     """The claims that ``role`` itself delegates. Raises VerificationFailed for one that is not as we write it."""
-    delegations = role.delegations
-    found = {}
-    for name, delegated in (delegations.roles or {}).items() if delegations else ():
-        if not name.startswith(CLAIM_PREFIX) or delegations is None:
-            continue
-        try:
-            project = parse_project_name(name.removeprefix(CLAIM_PREFIX))
-            claim = Claim(project, tuple(delegations.keys[keyid] for keyid in delegated.keyids), delegated.threshold)
-        except (AssayError, KeyError) as error:
-            raise VerificationFailed("not a claim", subject=name, rule="claim-malformed", found=str(error)) from error
-        if claim.delegation().to_dict() != delegated.to_dict():
-            raise VerificationFailed("a claim covers its own project, and all of it", subject=name, rule="claim-paths")
-        found[project] = claim
-    return found
+    roles = role.delegations.roles if role.delegations else None
+    names = [name.removeprefix(CLAIM_PREFIX) for name in roles or {} if name.startswith(CLAIM_PREFIX)]
+    found = {name: claim_in(role, ProjectName(name)) for name in names}
+    return {claim.project: claim for claim in found.values() if claim is not None}
+
+
+def claim_in(role: Targets, project: ProjectName) -> Claim | None:
+    """The claim of ``project`` that ``role`` itself delegates, or None. Raises as ``claims_in``."""
+    delegations, name = role.delegations, claim_role(project)
+    delegated = (delegations.roles or {}).get(name) if delegations else None
+    if delegated is None or delegations is None:
+        return None
+    try:
+        keys = tuple(delegations.keys[keyid] for keyid in delegated.keyids)
+        claim = Claim(parse_project_name(project), keys, delegated.threshold)
+    except (AssayError, KeyError) as error:
+        raise VerificationFailed("not a claim", subject=name, rule="claim-malformed", found=str(error)) from error
+    if claim.delegation().to_dict() != delegated.to_dict():
+        raise VerificationFailed("a claim covers its own project, and all of it", subject=name, rule="claim-paths")
+    return claim
 
 
 def shards_in(role: Targets, top: str) -> list[str]:
     """The roles among which ``role`` spreads the claims of ``top``."""
     roles = role.delegations.roles if role.delegations else None
     return [name for name in roles or {} if name.startswith(f"{top}_")]
+
+
+def shard_for(role: Targets, top: str, project: ProjectName) -> str | None:
+    """The role below ``role`` in which a claim of ``project`` would stand, or None."""
+    roles = role.delegations.roles if role.delegations else None
+    for name in shards_in(role, top):
+        start = name.removeprefix(f"{top}_")
+        if project.startswith(start) and (roles or {})[name].paths == [f"packages/{start}*/*/*"]:
+            return name
+    return None
 
 
 def is_claiming(role: str, top: str) -> bool:

@@ -65,7 +65,7 @@ def apply_proposals(
             before = applied.pages.get(project) or published_page(project)
             targets, gone, claim = list[NewTarget](), tuple[PageFile, ...](), None
             if isinstance(row.proposal, PublishFiles):
-                waiting = [target for target in applied.targets if target.path.split("/")[1] == project]
+                waiting = _waiting_for(applied, project) if row.proposal.claim is not None else ()
                 claim = judge_claim(row.proposal, applied.claims.get(project), waiting, now)
                 page, targets = _publish(before, row.proposal, check_file, signing, now)
             elif isinstance(row.proposal, Attach):
@@ -85,6 +85,10 @@ def apply_proposals(
         applied.removed |= {_path(project, file): file.sha256 for file in gone}
     applied.targets = [target for target in applied.targets if target.path not in applied.removed]
     return applied
+
+
+def _waiting_for(applied: Applied, project: ProjectName) -> list[NewTarget]:
+    return [target for target in applied.targets if target.path.split("/")[1] == project]
 
 
 def _publish(

@@ -311,7 +311,9 @@ def _claimed_after(state: PublishedState, offline: OfflineRoles) -> frozenset[Pr
     pending = [CLAIMED]
     while pending:
         name = pending.pop()
-        role = offline.signed.get(name) or published[name]
+        role = offline.signed.get(name) or published.get(name)
+        if role is None:
+            raise VerificationFailed("nobody signed this role", subject=name, rule="delegation-without-role")
         found |= set(claims_in(role))
         roles = role.delegations.roles if role.delegations else None
         pending += [child for child in roles or {} if is_claiming(child, CLAIMED)]
