@@ -10,7 +10,7 @@ import click
 
 from assay.cli.output import colours
 from assay.client import local_index
-from assay.client.discover import PipSettings, ask_pip, discover_indexes
+from assay.client.discover import PipSettings, ask_pip, default_indexes
 from assay.client.policy import POLICY_FILENAME, Policy, load_policy
 from assay.client.registry import Registry, TrustedEntry, opened, user_cache
 from assay.client.run import RunReport, RunSetting, render_report, run_verified
@@ -29,9 +29,10 @@ def command(url: str | None, policy_file: Path | None, child: tuple[str, ...]) -
     Works for pip, uv, poetry, pdm, pipenv, hatch and what they start. Nothing in the project changes.
     """
     policy = _policy(policy_file)
-    discovered = discover_indexes(os.environ, user_cache())
+    pip = ask_pip(os.environ, user_cache())
+    discovered = default_indexes(pip, os.environ)
     notices: list[str] = []
-    report = asyncio.run(_run(child, url, policy, discovered, ask_pip(os.environ, user_cache()), notices))
+    report = asyncio.run(_run(child, url, policy, discovered, pip, notices))
     for notice in notices:
         click.secho(f"assay: let pass by policy: {notice}", fg="yellow", err=True, color=colours(sys.stderr))
     click.echo(render_report(report), nl=False, err=True, color=colours(sys.stderr))

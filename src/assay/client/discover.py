@@ -65,12 +65,16 @@ class _Answer:
 
 
 def discover_indexes(environ: Mapping[str, str], cache_folder: Path) -> tuple[str, ...]:
+    """``default_indexes`` of pip as it is configured here. Raises OperatorError when pip is there but does not answer."""
+    return default_indexes(ask_pip(environ, cache_folder), environ)
+
+
+def default_indexes(pip: PipSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The indexes that installers ask by default here, credentials removed, the effective one of pip first.
 
     pip's effective index, the others that its configuration names, its built-in one, uv's from the environment; http
-    and https only. Raises OperatorError when pip is there but does not answer.
+    and https only.
     """
-    pip = ask_pip(environ, cache_folder)
     named = [*pip.index_urls, pip.built_in or "", *(_uv_url(environ.get(name, "")) for name in UV_DEFAULT_VARIABLES)]
     return tuple(dict.fromkeys(without_credentials(url) for url in named if is_remote(url)))
 
