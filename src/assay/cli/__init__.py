@@ -24,6 +24,7 @@ VERBS = {
     "grant": "who may upload to a project",
     "init": "make the data folder of an index",
     "key": "make and inspect keys",
+    "lock": "is every hash in these lock files what the index vouches for?",
     "log": "does the index show everybody the same, and is everything it signed in its log?",
     "project": "register, list and transfer projects",
     "publish": "sign and upload files of a claimed project",
@@ -41,6 +42,7 @@ VERBS = {
     "unyank": "undo a yank",
     "user": "accounts: create, list",
     "verify": "are these files what the index vouches for?",
+    "witness": "co-sign what an index publishes, on another machine",
     "yank": "installers pass a file or version over unless it is pinned",
 }
 
