@@ -65,7 +65,7 @@ class _Answer:
 
 
 def discover_indexes(environ: Mapping[str, str], cache_folder: Path) -> tuple[str, ...]:
-    """``default_indexes`` of pip as it is configured here. Raises OperatorError when pip is there but does not answer."""
+    """``default_indexes`` of pip as it is configured here. Raises OperatorError when it is there and says nothing."""
     return default_indexes(ask_pip(environ, cache_folder), environ)
 
 
