@@ -10,6 +10,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, TargetFile, Targets
 
+from assay.index import states
 from assay.index.claim_desk import ClaimDesk
 from assay.index.claim_plan import plan_claims
 from assay.index.handover import hand_over
@@ -366,6 +367,18 @@ def test_an_expired_role_stops_unsealed_files_only_until_it_is_signed_again(clai
     claimed.seal("seal")
     assert str(claimed.signed_by("1.0")).startswith("seal-1")
     assert claimed.upload("2.0", claimed.role("2.0")) == ("published", None)
+    assert claimed.signed_by("2.0") == "claim-demo"
+
+
+def test_a_removed_file_may_leave_the_role(claimed: House) -> None:
+    index = claimed.index
+    assert claimed.upload("2.0", claimed.role("2.0")) == ("published", None)
+    with index.write() as connection:
+        states.remove_files(connection, DEMO, wheel_name("demo", "1.0"), "leaked a key", "test", index.now)
+    index.sign()
+    assert [file.filename for file in index.page().files] == [wheel_name("demo", "2.0")]
+    assert claimed.submit(claimed.role(files={path_of("2.0"): wheel_target("2.0")})) == ("published", None)
+    assert claimed.signed_by("1.0") is None
     assert claimed.signed_by("2.0") == "claim-demo"
 
 

@@ -59,11 +59,13 @@ class LocalFile:
 async def read_work(index: TrustedIndex, project: ProjectName) -> ClaimWork:
     """Where ``project`` stands now. For a first claim ``files`` are all that it has and that no seal has."""
     found, newest = await index.claim(project)
+    page = await index.page(project)
     if found is not None:
-        kept = {TargetPath(name): file for name, file in found.role.targets.items()}
+        removed = {file.filename for file in page.page.removed} if page else set[str]()
+        listed = {TargetPath(name): file for name, file in found.role.targets.items()}
+        kept = {path: file for path, file in listed.items() if path.rpartition("/")[2] not in removed}
         kept = {path: file for path, file in kept.items() if not await _is_sealed(index, path)}
         return ClaimWork(found.claim, stated_claim(found.role), newest, kept)
-    page = await index.page(project)
     files = {}
     for entry in page.page.files if page else ():
         path = file_target(parse_distribution(entry.filename, project))

@@ -115,7 +115,7 @@ class PublishedClaims:
         envelope = _parse(proposal, now)
         claim = require_claim_signed(envelope, proposal.project, authority)
         _require_version(envelope.signed, before, self._listed(claim.role))
-        _require_kept(envelope.signed, before, self._is_sealed)
+        _require_kept(envelope.signed, before, self._may_go)
         self._require_vouched_for(envelope.signed, before, proposal, waiting)
         if before is None:
             self._require_whole(envelope.signed, proposal, waiting)
@@ -234,6 +234,13 @@ class PublishedClaims:
                     rule="claim-incomplete",
                     next_step="run assay claim init again: a file may have been uploaded meanwhile",
                 )
+
+    def _may_go(self, path: TargetPath) -> bool:
+        """Whether a developers' role may drop ``path``: a seal has it, or it was removed."""
+        project, filename = ProjectName(path.split("/")[1]), path.rpartition("/")[2]
+        page = self._state.page(project)
+        removed = page is not None and any(file.filename == filename for file in page.removed)
+        return removed or self._is_sealed(path)
 
     def _is_sealed(self, path: TargetPath) -> bool:
         return is_sealed(self._state, path)
@@ -356,11 +363,11 @@ def _require_version(new: Targets, before: Targets | None, listed: int) -> None:
         )
 
 
-def _require_kept(new: Targets, before: Targets | None, is_sealed: Callable[[TargetPath], bool]) -> None:
-    """No hash changes, and nothing is dropped but what a seal has."""
+def _require_kept(new: Targets, before: Targets | None, may_go: Callable[[TargetPath], bool]) -> None:
+    """No hash changes, and nothing is dropped but what a seal has, or what was removed."""
     for name, old in before.targets.items() if before else ():
         kept = new.targets.get(name)
-        if kept is None and is_sealed(TargetPath(name)):
+        if kept is None and may_go(TargetPath(name)):
             continue
         if kept is None or (kept.hashes, kept.length) != (old.hashes, old.length):
             raise SignerRefused(
