@@ -14,6 +14,7 @@ from assay.formats.pages import ProjectPage, parse_page_json
 from assay.index.blobs import BlobStore
 from assay.index.provenance.attach import Attach
 from assay.index.provenance.evidence import Evidence, ProjectSigners, Subject, vouched_by
+from assay.index.provenance.moments import page_moment
 from assay.index.published import PublishedStore
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution
@@ -63,16 +64,17 @@ class EvidenceDesk:
         """
         page = self.page(distribution.project)
         signers = ProjectSigners(distribution.project, page.signers if page else NO_SIGNERS, self.published.read)
+        came = page_moment(page, now) if page else now
         with _as_refused_upload(distribution.filename):
             if complete:
                 signed, attested = signature is not None, attestations is not None
-                signers.require(distribution.filename, now, signed=signed, attested=attested)
+                signers.require(distribution.filename, came, signed=signed, attested=attested)
             evidence = signers.verify(
                 Subject(distribution.filename, sha256, path),
                 signature=signature,
                 attestations=parse_attestations(attestations.encode()) if attestations is not None else (),
-                came=now,
-                now=now,
+                came=came,
+                now=came,
             )
             provenance = render_provenance(evidence.attestations) if evidence.attestations else None
         return Accompanied(

@@ -15,6 +15,7 @@ from assay.index.proposals import ProposedFile
 from assay.index.provenance.attach import Attach
 from assay.index.provenance.changes import SignerChange
 from assay.index.provenance.evidence import Evidence, ProjectSigners, Subject, vouched_by
+from assay.index.provenance.moments import page_moment
 from assay.index.provenance.registry import change_signers, publisher_members
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
@@ -120,18 +121,6 @@ class SigningChecks:
                 found=f"sha256 {sha256_of(data)}",
             )
         return data
-
-
-def page_moment(page: ProjectPage, now: datetime) -> datetime:
-    """``now``, or just after the latest moment that the page names: intents have whole seconds, uploads have not."""
-    moments = [file.upload_time for file in (*page.files, *page.withheld)]
-    for file in page.files:
-        moments += [beside.since for beside in (file.signature, file.provenance) if beside is not None]
-    signers = page.signers
-    terms = [*(each.term for each in signers.certificates), *(each.term for each in signers.publishers)]
-    moments += [moment for term in terms for moment in (term.since, term.until) if moment is not None]
-    latest = max(moments, default=now)
-    return now if latest < now else latest + timedelta(microseconds=1)
 
 
 def _require_standing(page: ProjectPage) -> None:
