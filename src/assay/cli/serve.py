@@ -9,17 +9,15 @@ from pathlib import Path
 import click
 
 from assay import durable
-from assay.cli.output import colours, json_option, print_result
+from assay.cli.output import json_option, print_result
+from assay.cli.passphrases import data_passphrase
 from assay.client.discover import discover_indexes
 from assay.client.registry import user_cache
 from assay.index.config import DataFolder, load_config
-from assay.index.establish import is_new
 from assay.index.serve import Running, ServeOptions, serve
-from assay.keys.passphrase import secrets_from_environment
-from assay.model.errors import CallerError, OperatorError
+from assay.model.errors import CallerError
 
 PIP, OFF = "pip", "off"
-_MARKER = "INSECURE-DEV-KEYS"
 
 
 @click.command()
@@ -60,28 +58,11 @@ def command(
         port=port,
         tls_cert=tls_cert,
         tls_key=tls_key,
-        passphrase=_passphrase(folder, insecure_dev_keys),
+        passphrase=data_passphrase(folder, insecure=insecure_dev_keys),
         upstream=_upstream(upstream or load_config(folder.config_file).upstream.url),
         idle_exit_s=idle_exit,
     )
     serve(options, lambda running: _announce(running, options, announce, as_json))
-
-
-def _passphrase(data: DataFolder, insecure: bool) -> str | None:
-    """The passphrase of the key files, or None when they are meant to be unencrypted."""
-    marker = data.root / _MARKER
-    new = is_new(data)
-    if insecure and not new and not marker.exists():
-        raise OperatorError(
-            "these keys are encrypted; --insecure-dev-keys is for new data folders", subject=str(data.root)
-        )
-    if insecure or marker.exists():
-        data.make()
-        marker.touch()
-        warning = "assay: the private keys of this index are NOT encrypted (--insecure-dev-keys): for demos only"
-        click.secho(warning, fg="yellow", err=True, color=colours(sys.stderr))
-        return None
-    return secrets_from_environment(os.environ, f"the keys of {data.root}", confirm=new)("passphrase")
 
 
 def _upstream(setting: str) -> str | None:

@@ -44,10 +44,10 @@ def render_listing(store: WitnessStore) -> bytes:
     )
 
 
-async def candidate_of_peer(fetcher: Fetcher, url: str, index: str | None, store: WitnessStore) -> Candidate:
+async def candidate_of_peer(fetcher: Fetcher, url: str, store: WitnessStore) -> Candidate:
     """The publication that the witness at ``url`` accepted last, as far as ``store`` does not know it.
 
-    The proof that the log grew comes out of the tiles of the ``index``. Raises Unreachable, VerificationFailed.
+    The proof that the log grew comes out of the index's tiles. Raises Unreachable, VerificationFailed.
     """
     base, limits = url.rstrip("/"), RoleLimits()
 
@@ -71,7 +71,7 @@ async def candidate_of_peer(fetcher: Fetcher, url: str, index: str | None, store
             found=f"{type(error).__name__}: {error}"[:200],
         ) from error
     old = store.stamp.log if store.stamp else None
-    proof = await _prove_growth(fetcher, index, old, stamp.log) if old and stamp.log else ()
+    proof = await _prove_growth(fetcher, store.index, old, stamp.log) if old and stamp.log else ()
     known = parse_envelope(store.root, Root, ROOT).signed.version if store.root else 0
     return Candidate(
         root_version=newest,

@@ -47,10 +47,9 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class WitnessConfig:
-    """``witness.toml``. ``index``: the URL that is followed; ``poll_s``: how often it is looked at."""
+    """``witness.toml``. ``poll_s``: how often the index is looked at."""
 
     name: str
-    index: str | None = None
     poll_s: float = 30.0
     rule: RuleConfig = field(default_factory=RuleConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -78,6 +77,11 @@ class WitnessFolder:
     def keys(self) -> KeyFolder:
         """The private keys."""
         return KeyFolder(self.root / "keys")
+
+    @property
+    def unencrypted(self) -> Path:
+        """Marks a folder whose keys are meant to be unencrypted."""
+        return self.root / "INSECURE-DEV-KEYS"
 
     @property
     def public_keys(self) -> Path:

@@ -88,7 +88,7 @@ class Service:
         facts = {
             "witness": witness.keys.public.name,
             "release": __version__,
-            "index": self._config.index,
+            "index": store.index,
             "root": store.fact("fingerprint"),
             "keys": witness.keys.public.keyids(),
             "snapshot": {"version": newest.snapshot, "view": newest.digest} if newest else None,
@@ -169,10 +169,10 @@ async def running(
     alarms = Alarms(keys.public.name, config.alarm, clock)
     async with Fetcher() as fetcher:
         peers = [Peer(peer, config.limits.peer_timeout_s) for peer in config.peer]
-        witness = Witness(store, keys, peers, config.rule.limits(), alarms, fetcher, clock, config.index)
+        witness = Witness(store, keys, peers, config.rule.limits(), alarms, fetcher, clock)
         tasks = [asyncio.create_task(alarms.deliver())]
-        if config.index is not None:
-            follower = Follower(witness, fetcher, config.index)
+        if store.index is not None:
+            follower = Follower(witness, fetcher, store.index)
             with suppress(TimeoutError):
                 async with asyncio.timeout(config.limits.peer_timeout_s):
                     await follower.look()

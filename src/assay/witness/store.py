@@ -187,8 +187,8 @@ class WitnessStore:
         self.root = approval.roots[-1].data if approval.roots else self.root
         self.snapshot, self.stamp = snapshot, stamp
 
-    def pin(self, fingerprint: Sha256) -> None:
-        """Follow the index of this root, once and for all. Raises OperatorError when another one is followed."""
+    def follow(self, url: str, fingerprint: Sha256) -> None:
+        """Follow the index at ``url`` with this first root, for good. Raises OperatorError for another root."""
         known = self.fact("fingerprint")
         if known not in (None, fingerprint):
             raise OperatorError(
@@ -198,7 +198,14 @@ class WitnessStore:
                 found=f"sha256:{fingerprint}",
                 next_step="a witness has one index for life: its signatures say nothing of which index they are for",
             )
-        self._set("fingerprint", fingerprint)
+        with self._transaction() as connection:
+            rows = [("fingerprint", fingerprint), ("index", url)]
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+    @property
+    def index(self) -> str | None:
+        """The URL that is followed."""
+        return self.fact("index")
 
     def halt(self, error: AssayError) -> None:
         """Never sign again: ``error`` shows that this memory is not the whole of what was signed."""

@@ -33,7 +33,7 @@ MAX_CATCH_UPS = 3
 
 
 class Witness:
-    """One witness of the index at ``index``. ``clock`` gives UTC."""
+    """One witness of one index. ``clock`` gives UTC."""
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Witness:
         alarms: Alarms,
         fetcher: Fetcher,
         clock: Callable[[], datetime],
-        index: str | None = None,
     ) -> None:
         self.store = store
         self.keys = keys
@@ -53,7 +52,6 @@ class Witness:
         self.fetcher = fetcher
         self.clock = clock
         self.identity = Identity(keys.public.keyids(), frozenset(key for peer in peers for key in peer.config.keys))
-        self._index = index
         self._limits = limits
         self._pending: View | None = None
         self._turn = asyncio.Lock()
@@ -207,7 +205,7 @@ class Witness:
 
     async def _catch_up(self, peer: Peer, view: View) -> None:
         """Accept what ``peer`` accepted while this witness was away. Raises WitnessRefused when it breaks the rule."""
-        candidate = await candidate_of_peer(self.fetcher, peer.config.url, self._index, self.store)
+        candidate = await candidate_of_peer(self.fetcher, peer.config.url, self.store)
         approval = await self._judge(candidate)
         if isinstance(approval, Lacking) or (
             approval.seen_snapshot.version == view.snapshot and approval.view != view.digest
