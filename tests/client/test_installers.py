@@ -100,7 +100,7 @@ def test_a_forged_file_stops_the_installer_with_the_reason(
     report, installed = install(bench, installer, "demo")
     assert (report.exit_code, installed) == (10, set())
     assert report.child_code != 0
-    said = "".join(capfd.readouterr())
+    said = " ".join("".join(capfd.readouterr()).split())
     assert "the file is not what was vouched for, expected sha256 aaaa, found sha256 bbbb" in said
     explained = render_report(report)
     for words in ("sha256 aaaa", "sha256 bbbb", "target-hash", "looks like an attack", "tell the operator"):
