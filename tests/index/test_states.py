@@ -1,6 +1,7 @@
 """Yank, remove, quarantine, archive, deprecate, transfer: what readers see, what is for ever."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from assay.index import states
 from assay.index.ledger import accounts
 from assay.index.ledger.publications import propose
 from assay.index.proposals import Entomb, Remove, SetStatus, Yank, decode_proposal, encode_proposal
-from assay.model.errors import AssayError, CallerError, InvalidUpload, NotAllowed, NotFound, SignerRefused
+from assay.model.errors import AssayError, CallerError, InvalidUpload, NotAllowed, NotFound, SignerRefused, TooMany
 from assay.model.permissions import Principal, ProjectRole
 from index.ledger_index import DEMO, LedgerIndex, build_wheel, wheel_name
 
@@ -232,3 +233,18 @@ def _forget_files(index: LedgerIndex) -> None:
 
     with index.write() as connection:
         connection.execute(delete(files))
+
+
+def test_new_projects_of_a_user_are_limited(index: LedgerIndex) -> None:
+    index.admission = replace(index.admission, new_projects_per_day=2)
+    alice, bob = index.user("alice"), index.user("bob")
+    index.publish("first", "1.0", alice)
+    index.publish("second", "1.0", alice)
+    with pytest.raises(TooMany) as refusal:
+        index.admit(build_wheel("third", "1.0"), wheel_name("third", "1.0"), alice)
+    assert refusal.value.rule == "new-project-rate"
+    index.publish("first", "2.0", alice)
+    index.publish("third", "1.0", bob)
+    index.later(days=1)
+    index.sign()
+    index.publish("fourth", "1.0", alice)

@@ -6,7 +6,7 @@ that what was checked is what is written. Returns when the proposal is durable; 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,7 +24,7 @@ from assay.index.provenance.events import record_evidence
 from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
-from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed
+from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed, TooMany
 from assay.model.names import ProjectName, require_registrable
 from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
 from assay.model.releases import require_open
@@ -33,13 +33,14 @@ from assay.model.statuses import require_accepting
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The desk where uploads are admitted."""
+    """The desk where uploads are admitted. ``new_projects_per_day``: that one user may make by uploading."""
 
     ledger: Ledger
     blobs: BlobStore
     limits: InspectionLimits
     clock: Callable[[], datetime]
     evidence: EvidenceDesk
+    new_projects_per_day: int = 500
 
     def admit(self, upload: ReceivedUpload, principal: Principal) -> int:
         """Admit ``upload`` and propose it; returns the proposal's number in the outbox, to wait for.
@@ -105,6 +106,7 @@ class Admission:
                 return known
             right = _decide(connection, principal, project, now)
             if accounts.find_project(connection, project) is None:
+                self._require_rate(connection, principal, now)
                 _create_project(connection, principal, project, now)
             entry = PageFile(
                 filename=distribution.filename,
@@ -135,6 +137,17 @@ class Admission:
                 accompanied.provenance,
             )
             return propose(connection, PublishFiles(project, "upload", (file,), upload.form.claim))
+
+    def _require_rate(self, connection: Connection, principal: Principal, now: datetime) -> None:
+        made = accounts.count_created(connection, principal.user, now - timedelta(days=1))
+        if made >= self.new_projects_per_day:
+            raise TooMany(
+                "this user made too many new projects",
+                subject=principal.user,
+                rule="new-project-rate",
+                expected=f"at most {self.new_projects_per_day} a day",
+                next_step="try again tomorrow, or ask an administrator to create the project",
+            )
 
 
 def declared_fields(form: UploadForm) -> dict[str, list[str]]:

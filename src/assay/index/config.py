@@ -6,6 +6,7 @@ from pathlib import Path
 
 from assay import durable
 from assay.keys.local import KeyFolder
+from assay.model.errors import OperatorError
 from assay.provenance.publishers import GITHUB_ISSUER, GITLAB, GOOGLE_ISSUER
 from assay.settings import read_settings
 from assay.trust.layout import Lifetimes
@@ -28,10 +29,33 @@ class NamesConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """``[limits]``: bytes of one file, seconds until an upload must be published."""
+    """``[limits]``: bytes of one file, seconds until an upload must be published, and rates.
+
+    ``uploads_per_minute`` and ``new_projects_per_day`` are a user's, ``failures_per_minute`` an address's.
+    """
 
     max_file_bytes: int = 2_000_000_000
     publish_timeout_s: float = 60.0
+    uploads_per_minute: int = 6_000
+    failures_per_minute: int = 120
+    new_projects_per_day: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """``[access]``: who may ``read``: ``anybody``, or who has a ``token`` (a private index)."""
+
+    read: str = "anybody"
+
+    def __post_init__(self) -> None:
+        if self.read not in ("anybody", "token"):
+            raise OperatorError(
+                "this value is not understood",
+                subject="access.read",
+                rule="config",
+                expected="anybody or token",
+                found=self.read,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +112,7 @@ class IndexConfig:
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     names: NamesConfig = field(default_factory=NamesConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     oidc: OidcConfig = field(default_factory=OidcConfig)
     keys: KeysConfig = field(default_factory=KeysConfig)

@@ -91,6 +91,12 @@ class NotAllowed(CallerError):
     default_rule = "not-allowed"
 
 
+class NotAuthenticated(NotAllowed):
+    """No credentials, or none that are valid, where credentials would help (HTTP 401)."""
+
+    default_rule = "not-authenticated"
+
+
 class AlreadyExists(CallerError):
     """The name is taken by other bytes, now or in the past."""
 

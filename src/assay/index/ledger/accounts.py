@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from assay.index.ledger.schema import events, grants, projects, publishers, tokens, users
 from assay.model.errors import AlreadyExists, CallerError, NotAllowed, NotFound
@@ -253,6 +253,12 @@ def confusable_with(connection: Connection, name: ProjectName) -> ProjectName | 
     alike = (projects.c.skeleton == confusable_skeleton(name), projects.c.name != name)
     found = connection.scalar(select(projects.c.name).where(*alike).limit(1))
     return ProjectName(found) if found else None
+
+
+def count_created(connection: Connection, actor: str, since: datetime) -> int:
+    """How many projects ``actor`` created since ``since``."""
+    mine = (projects.c.created_by == actor, projects.c.created > since)
+    return connection.scalar(select(func.count()).select_from(projects).where(*mine)) or 0
 
 
 def project_names(connection: Connection) -> list[ProjectName]:

@@ -154,7 +154,12 @@ class WebProcess:
     def _services(self, ledger: Ledger, pull_through: PullThrough | None, mint: TokenMint | None) -> WebServices:
         root = self._published.read(metadata_path(ROOT, 1)) or b""
         admission = Admission(
-            ledger, self._blobs, InspectionLimits(), utc_now, EvidenceDesk(self._blobs, self._published)
+            ledger,
+            self._blobs,
+            InspectionLimits(),
+            utc_now,
+            EvidenceDesk(self._blobs, self._published),
+            self._config.limits.new_projects_per_day,
         )
 
         notice = ClaimNotice(self._published, utc_now)
@@ -162,6 +167,12 @@ class WebProcess:
         def authenticate(token: str) -> Principal:
             with ledger.read() as connection:
                 return accounts.authenticate(connection, token, utc_now())
+
+        def authenticate_reader(token: str) -> Principal:
+            principal = authenticate(token)
+            with ledger.write() as connection:
+                accounts.record_use(connection, principal, utc_now())
+            return principal
 
         def publish(upload: ReceivedUpload, principal: Principal) -> None:
             notice.require_role(upload.form)
@@ -183,6 +194,9 @@ class WebProcess:
             publish=publish,
             claim=claim,
             mint=mint,
+            read_access=authenticate_reader if self._config.access.read == "token" else None,
+            uploads_per_minute=self._config.limits.uploads_per_minute,
+            failures_per_minute=self._config.limits.failures_per_minute,
             list_projects=list_projects,
             root_fingerprint=sha256_of(root),
             pull_through=pull_through,

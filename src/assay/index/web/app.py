@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import unquote
 
+from assay.index.web.access import ReadAccess, keep_private
 from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect, request_of
 from assay.index.web.cache import PublishedCache
 from assay.index.web.claims import Claims
@@ -48,6 +49,7 @@ class IndexApplication:
         self._list = ProjectList(services.list_projects)
         self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through)
         self._metadata = TufMetadata(services.published, cache)
+        self._access = ReadAccess(services.read_access) if services.read_access is not None else None
         self._trusted = TrustedPublishing(services.mint, services.base_url)
         self._json = ProjectJson(self._pages, services.blobs, services.base_url)
         self._reads: dict[str, Answer] = {
@@ -107,10 +109,13 @@ class IndexApplication:
         answer = self._reads.get(first)
         if answer is None:
             raise NotFound("no such address")
-        if request.method in _READS:
+        if request.method not in _READS:
+            await respond_wrong_method(request, send, *_READS)
+        elif self._access is None:
             await answer(request, send, segments)
         else:
-            await respond_wrong_method(request, send, *_READS)
+            await self._access.require(request, first, segments)
+            await answer(request, keep_private(send), segments)
 
     async def _answer_legacy(self, request: Request, receive: Receive, send: Send, segments: list[str]) -> None:
         match segments:

@@ -19,6 +19,7 @@ from assay.model.errors import (
     AssayError,
     CallerError,
     NotAllowed,
+    NotAuthenticated,
     NotFound,
     OperatorError,
     RepositoryError,
@@ -34,6 +35,7 @@ from assay.model.errors import (
 
 STATUSES: Final[tuple[tuple[type[AssayError], int], ...]] = (
     (NotFound, 404),
+    (NotAuthenticated, 401),
     (NotAllowed, 403),
     (TooSlow, 408),
     (AlreadyExists, 409),
@@ -102,6 +104,8 @@ async def _respond(
     request: Request, send: Send, status: int, error: AssayError, extra: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     headers: Headers = [NOSNIFF, NO_STORE, *extra]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="assay", charset="UTF-8"'))
     if status in (429, 503):
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     if asks_for(request.header(b"accept"), "application/json", "application/problem+json"):

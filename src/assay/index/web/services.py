@@ -128,7 +128,9 @@ class WebServices:
     the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
     ``cache_bytes``: memory for pages and metadata. ``claim``: takes the role that a project's developers signed, and
     returns when it is published; None where nothing can be claimed. ``mint``: exchanges identity tokens (trusted
-    publishing); None where there is none.
+    publishing); None where there is none. ``read_access``: of a private index, who holds this token, whose use it
+    notes; None: anybody may read. ``uploads_per_minute`` of one user, ``failures_per_minute`` to authenticate from one
+    address: more are refused unheard.
     """
 
     published: PublishedStore
@@ -145,3 +147,6 @@ class WebServices:
     cache_bytes: int = 128_000_000
     claim: Callable[[ProjectName, str, Principal], object] | None = None
     mint: Mint | None = None
+    read_access: Callable[[str], Principal] | None = None
+    uploads_per_minute: int = 6_000
+    failures_per_minute: int = 120

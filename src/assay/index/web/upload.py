@@ -19,8 +19,9 @@ from assay.index.web.body import ClientLeft, body_chunks
 from assay.index.web.credentials import parse_token
 from assay.index.web.incoming import IncomingFile, incoming_file, require_room
 from assay.index.web.multipart import FormReader, ReceivedForm, parse_boundary, too_large_file
+from assay.index.web.rates import Rate
 from assay.index.web.services import ReceivedUpload, WebServices
-from assay.model.errors import CallerError, TooMany
+from assay.model.errors import CallerError, NotAllowed, TooMany
 from assay.model.permissions import Principal
 
 WRITE_BYTES: Final = 524_288
@@ -29,6 +30,7 @@ WRITE_BYTES: Final = 524_288
 _PART_OVERHEAD_BYTES: Final = 512
 _MAX_LENGTH_DIGITS: Final = 15
 _AUTHENTICATION_THREADS: Final = 4
+_MINUTE_S: Final = 60.0
 
 
 class Uploads:
@@ -37,6 +39,8 @@ class Uploads:
     def __init__(self, services: WebServices) -> None:
         self._services = services
         self._limits = services.upload_limits
+        self._rate = Rate("uploads of this user", services.uploads_per_minute, _MINUTE_S)
+        self._failures = Rate("failed attempts from this address", services.failures_per_minute, _MINUTE_S)
         self._slots = asyncio.Semaphore(self._limits.max_uploads)
         self._publishing = ThreadPoolExecutor(self._limits.max_uploads, "publish")
         self._authenticating = ThreadPoolExecutor(_AUTHENTICATION_THREADS, "authenticate")
@@ -48,7 +52,8 @@ class Uploads:
 
     async def answer(self, request: Request, receive: Receive, send: Send) -> None:
         """Receive and publish one upload. Raises CallerError and OperatorError."""
-        principal = await self._authenticate(parse_token(request))
+        principal = await self._authenticate(request)
+        self._rate.take(principal.user)
         boundary = parse_boundary(request.header(b"content-type"))
         length = _declared_length(request)
         if length is not None and length > self._max_body_bytes:
@@ -61,9 +66,16 @@ class Uploads:
             return
         await _respond_published(request, send, upload)
 
-    async def _authenticate(self, token: str) -> Principal:
+    async def _authenticate(self, request: Request) -> Principal:
+        address = (request.scope.get("client") or ("unknown",))[0]
+        self._failures.require_room(address)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._authenticating, self._services.authenticate, token)
+        try:
+            token = parse_token(request)
+            return await loop.run_in_executor(self._authenticating, self._services.authenticate, token)
+        except NotAllowed:
+            self._failures.take(address)
+            raise
 
     async def _receive_and_publish(self, receive: Receive, boundary: bytes, principal: Principal) -> ReceivedUpload:
         reader = FormReader(boundary, self._limits.form, self._limits.max_file_bytes)
