@@ -3,6 +3,7 @@
 The role is always built from what trusted metadata says, never from what the index's pages say by themselves.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,6 @@ from tuf.api.metadata import TargetFile, Targets
 
 from assay.client.trusted_index import TrustedIndex
 from assay.keys.custody import sign_bytes
-from assay.model.digests import sha256_of
 from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import CallerError, NotFresh, VerificationFailed
 from assay.model.names import ProjectName
@@ -93,8 +93,8 @@ def read_files(paths: Sequence[Path]) -> list[LocalFile]:
     for path in paths:
         distribution = parse_distribution(path.name)
         with path.open("rb") as stream:
-            data = stream.read()
-        found.append(LocalFile(path, distribution, len(data), sha256_of(data)))
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            found.append(LocalFile(path, distribution, stream.tell(), digest))
     projects = {file.distribution.project for file in found}
     if len(projects) != 1:
         raise CallerError("files of one project at a time", found=", ".join(sorted(projects)) or "no file")

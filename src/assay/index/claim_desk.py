@@ -32,6 +32,13 @@ class ClaimDesk:
         A project that nobody has is registered. Raises NotAllowed unless ``principal`` owns the project.
         """
         now = self.clock()
+        if principal.publisher is not None:
+            raise NotAllowed(
+                "a person claims a project, not a run of a CI",
+                subject=project,
+                rule="claim-owner",
+                next_step="use an API token of an owner; the CI publishes with: assay publish FILE...",
+            )
         with self.ledger.write() as connection:
             row = accounts.find_project(connection, project)
             if row is None:
