@@ -102,8 +102,9 @@ class UploadLimits:
     """Caps on uploads. Sizes in bytes, times in seconds.
 
     An upload may take ``max_seconds``; after ``grace_s`` it must have come in at ``min_bytes_per_s`` on average, and
-    no ``stall_s`` may pass without a byte. ``max_uploads`` are received or published at once; another one waits
-    ``queue_s`` for its turn. ``min_free_bytes`` of disk stay free.
+    no ``stall_s`` may pass without a byte. ``max_uploads`` are published at once; another one waits ``queue_s`` for its
+    turn. ``max_receiving`` are received at once, ``max_receiving_per_user`` of them one user's, so that somebody slow
+    holds up nobody else; the next one is refused. ``min_free_bytes`` of disk stay free.
     """
 
     max_file_bytes: int = 2_000_000_000
@@ -113,6 +114,8 @@ class UploadLimits:
     min_bytes_per_s: int = 4_096
     stall_s: float = 30.0
     max_uploads: int = 16
+    max_receiving: int = 128
+    max_receiving_per_user: int = 32
     queue_s: float = 20.0
     min_free_bytes: int = 64_000_000
 

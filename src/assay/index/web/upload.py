@@ -5,9 +5,10 @@ afterwards unless ``publish`` moved it; 200 is sent only after ``publish`` has r
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import orjson
@@ -41,6 +42,7 @@ class Uploads:
         self._limits = services.upload_limits
         self._rate = Rate("uploads of this user", services.uploads_per_minute, _MINUTE_S)
         self._failures = Rate("failed attempts from this address", services.failures_per_minute, _MINUTE_S)
+        self._receiving: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(self._limits.max_uploads)
         self._publishing = ThreadPoolExecutor(self._limits.max_uploads, "publish")
         self._authenticating = ThreadPoolExecutor(_AUTHENTICATION_THREADS, "authenticate")
@@ -59,7 +61,7 @@ class Uploads:
         if length is not None and length > self._max_body_bytes:
             raise too_large_file(self._limits.max_file_bytes)
         try:
-            async with self._slot():
+            with self._receiving_of(principal.user):
                 require_room(self._services.incoming, length or 0, self._limits.min_free_bytes)
                 upload = await self._receive_and_publish(receive, boundary, principal)
         except ClientLeft:
@@ -86,8 +88,9 @@ class Uploads:
                     await file.write(reader.take_content())
             await file.write(reader.take_content())
             upload = _complete(reader.finish(), file)
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._publishing, self._services.publish, upload, principal)
+            async with self._slot():
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._publishing, self._services.publish, upload, principal)
             return upload
 
     @property
@@ -96,9 +99,25 @@ class Uploads:
         overhead = form.max_text_bytes + form.max_signature_bytes + form.max_fields * _PART_OVERHEAD_BYTES
         return self._limits.max_file_bytes + overhead
 
+    @contextmanager
+    def _receiving_of(self, user: str) -> Iterator[None]:
+        """One of the uploads that ``user`` has under way. Raises TooMany at once."""
+        mine = self._receiving[user]
+        if self._receiving.total() >= self._limits.max_receiving or mine >= self._limits.max_receiving_per_user:
+            raise TooMany(
+                "too many uploads are under way", rule="upload-queue", next_step="try again when others have ended"
+            )
+        self._receiving[user] += 1
+        try:
+            yield
+        finally:
+            self._receiving[user] -= 1
+            if not self._receiving[user]:
+                del self._receiving[user]
+
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        """A turn among the uploads that are under way. Raises TooMany after ``queue_s``."""
+        """A turn among the uploads that are being published. Raises TooMany after ``queue_s``."""
         try:
             async with asyncio.timeout(self._limits.queue_s):
                 await self._slots.acquire()
