@@ -25,7 +25,7 @@ from assay.index.web.catalogue import PublishedCatalogue
 from assay.index.web.services import ReceivedUpload, WebServices
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
-from assay.model.permissions import Principal
+from assay.model.permissions import Principal, ProjectRole
 from assay.trust.layout import ROOT, metadata_path
 from index.ledger_index import DEMO, LedgerIndex, build_wheel, wheel_name
 from index.web.running import Address, running
@@ -77,7 +77,7 @@ class SigningIndex(LedgerIndex):
         self.alice: Principal = self.user("alice")
         with self.write() as connection:
             accounts.create_project(connection, DEMO, "alice", self.now)
-            accounts.grant_role(connection, DEMO, "alice", accounts.ProjectRole.OWNER, "alice", self.now)
+            accounts.grant_role(connection, DEMO, "alice", ProjectRole.OWNER, "alice", self.now)
 
     def send(
         self,

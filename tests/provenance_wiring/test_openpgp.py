@@ -327,9 +327,7 @@ def test_B4_a_leaked_token_alone_publishes_nothing_for_a_project_that_signs(sign
         assert caught.value.rule == rule
 
 
-def test_a_key_made_by_sequoia_works_as_one_made_by_gpg(
-    index: SigningIndex, sq: Sq, client: Client
-) -> None:
+def test_a_key_made_by_sequoia_works_as_one_made_by_gpg(index: SigningIndex, sq: Sq, client: Client) -> None:
     sq.make_key("sam", at="2024-05-01T00:00:00")
     index.change(AddCertificate(DEMO, sq.export("sam"), optional=False))
     index.upload("1.0", signature=sq.sign("sam", wheel(), at="2024-05-23T00:00:00"))

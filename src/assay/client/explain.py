@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.client.provenance.telling import ToldEvidence, tell_evidence, tell_signers
 from assay.client.trusted_index import TrustedIndex
 from assay.formats.pages import PageFile, version_of
 from assay.model.distributions import parse_distribution
@@ -19,6 +20,7 @@ class Explanation:
     """What trusted metadata says of a file: its page entry, its target, and how fresh that knowledge is.
 
     ``settled``: whether the offline holders signed the project's claim; None where its developers do not sign the file.
+    ``evidence``: its signatures and attestations.
     """
 
     project: ProjectName
@@ -28,6 +30,7 @@ class Explanation:
     fresh_until: str
     root_version: int
     settled: bool | None = None
+    evidence: tuple[ToldEvidence, ...] = ()
 
 
 async def explain_release(
@@ -51,8 +54,11 @@ async def explain_release(
         fresh_until, root_version = index.freshness()
         claim = (await index.claim(project))[0] if target.role.startswith(CLAIM_PREFIX) else None
         settled = claim.is_settled if claim is not None else None
-        told = Explanation(project, distribution.version, entry, target, fresh_until, root_version, settled)
-        explanations.append(told)
+        kept = await index.kept(distribution) if entry.signature is not None else None
+        evidence = await tell_signers(index.provenance_checks(), page.page, entry, kept)
+        explanations.append(
+            Explanation(project, distribution.version, entry, target, fresh_until, root_version, settled, evidence)
+        )
     return explanations
 
 
@@ -63,7 +69,8 @@ def tell(explanation: Explanation) -> str:
         f"{entry.filename}",
         f"  bytes      sha256 {explanation.target.sha256}, {explanation.target.length} bytes",
         f"  published  {_publisher(custom, entry)}",
-        f"  signed     by the role {explanation.target.role}, reached from root version {explanation.root_version}",
+        f"  vouched    by the role {explanation.target.role}, reached from root version {explanation.root_version}",
+        *(line for told in explanation.evidence for line in tell_evidence(told)),
         f"  sealed     {_seal(explanation.target.role, explanation.settled)}",
         f"  fresh      the index vouches for it until {explanation.fresh_until}",
     ]

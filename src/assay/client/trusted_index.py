@@ -258,6 +258,12 @@ class TrustedIndex:
             page, entry = await self._listed(distribution)
         return await checks.check(page, entry, path, unverified=unverified)
 
+    async def kept(self, distribution: Distribution) -> Path | None:
+        """Where the file is on this machine already, whole and as it is vouched for; None where it is not."""
+        target = await self.target(file_target(distribution))
+        path = self._files / target.sha256
+        return path if await asyncio.to_thread(_is_kept, path, target) else None
+
     def provenance_checks(self) -> "ProvenanceChecks":
         """The checks of this index's signatures; their libraries are loaded only where somebody signs."""
         from assay.client.provenance.checks import ProvenanceChecks
