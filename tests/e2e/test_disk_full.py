@@ -1,0 +1,75 @@
+"""A full disk: 507, nothing half, what was published stays, and uploads go on once there is room again."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client.small_distributions import build_wheel
+from e2e.conftest import open_folder
+from e2e.house import House, running_house
+
+pytestmark = pytest.mark.e2e
+
+DISK_BYTES = 96_000_000
+LIMIT_BYTES = 4_000_000
+BIG = build_wheel("kept", "2.0", files={"big.bin": os.urandom(LIMIT_BYTES + 1_000_000)})
+NAME = "kept-2.0-py3-none-any.whl"
+
+
+def full_disk(house: House) -> Callable[[], None]:
+    """Use up the index's own small file system; returns what makes room again."""
+    ballast = house.folder / "ballast"
+    status = os.statvfs(house.folder)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - 1_000_000)
+    return ballast.unlink
+
+
+def limited_files(house: House) -> Callable[[], None]:
+    """The system lets web write no file as large as the upload; returns what lifts that."""
+    web = house.index.child_pid("web")
+    before = resource.prlimit(web, resource.RLIMIT_FSIZE)
+    resource.prlimit(web, resource.RLIMIT_FSIZE, (LIMIT_BYTES, before[1]))
+    return lambda: resource.prlimit(web, resource.RLIMIT_FSIZE, before) and None
+
+
+MAY_MOUNT = os.geteuid() == 0
+LIMITED = pytest.param(limited_files, BIG, id="file-limit")
+FULL = pytest.param(full_disk, build_wheel("kept", "2.0"), id="no-space")
+FAULTS = [LIMITED, FULL] if MAY_MOUNT else [LIMITED]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A folder; where we may mount one, a small file system of its own."""
+    with open_folder() as folder:
+        if not MAY_MOUNT:
+            yield folder
+            return
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=755", "tmpfs", str(folder)]
+        subprocess.run(mount, check=True)
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(("fault", "wheel"), FAULTS)
+def test_507_and_nothing_is_lost(small_disk: Path, fault: Callable[[House], Callable[[], None]], wheel: bytes) -> None:
+    with running_house(small_disk) as house:
+        house.publish(("kept", "1.0"))
+        before = house.page("kept")
+        make_room = fault(house)
+        answer = house.upload(NAME, wheel)
+        assert answer.status == 507
+        assert house.page("kept") == before
+        make_room()
+        assert house.upload(NAME, wheel).status == 200
+    with running_house(small_disk) as house:
+        page = house.page("kept")
+        assert page is not None
+        assert page["versions"] == ["1.0", "2.0"]
