@@ -70,8 +70,9 @@ def create_user(connection: Connection, name: str, actor: str, now: datetime, *,
 
 
 def list_users(connection: Connection) -> list[dict[str, Any]]:
-    """Every account."""
-    return [dict(row) for row in connection.execute(select(users).order_by(users.c.name)).mappings()]
+    """Every account, without its password."""
+    columns = [column for column in users.c if column.name != "password"]
+    return [dict(row) for row in connection.execute(select(*columns).order_by(users.c.name)).mappings()]
 
 
 def has_users(connection: Connection) -> bool:

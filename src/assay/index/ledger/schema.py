@@ -49,6 +49,7 @@ users = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("is_admin", Boolean, nullable=False, default=False),
+    Column("password", String(200)),
     Column("created", Instant, nullable=False),
 )
 
