@@ -9,7 +9,7 @@ demo: $(STAMP)  ## the whole story in a minute, ending in attacks that fail
 	$(BIN)/assay demo
 
 test: $(STAMP) system  ## every test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## formatting, lint, types, import directions
 	$(BIN)/ruff format --check .
