@@ -1,5 +1,6 @@
 """Collects the cells of the attack table from the tests that ran; ``make attacks`` prints it."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,15 @@ def cell(request: pytest.FixtureRequest) -> Cell:
         request.node.user_properties.append(("attack", f"{row}|{column}|{outcome}"))
 
     return record
+
+
+@pytest.fixture(autouse=True)
+def marked_cell(request: pytest.FixtureRequest, cell: Cell) -> None:
+    """Tests under ``pytestmark = refuses(column)`` assert a refusal: passing one is the cell of the row in its name."""
+    marker = request.node.get_closest_marker("refuses")
+    row = re.match(r"test_([AB]\d+)_", request.node.name)
+    if marker is not None and row is not None:
+        cell(row[1], marker.args[0], "refused")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

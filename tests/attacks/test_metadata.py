@@ -1,4 +1,4 @@
-"""Rows A1-A17 against metadata: the attacker gets exactly what the row says; new and returning clients, ours and stock.
+"""Rows A2-A16 against metadata: the attacker gets exactly what the row says; new and returning clients, ours and stock.
 
 ``held`` the genuine file or nothing, ``refused`` an error, ``replaced`` the attacker's file under a name that was good.
 """
@@ -37,12 +37,14 @@ World = Callable[[], Simulator]
 
 def plain() -> Simulator:
     index = Simulator()
+    index.before = dict(index.files)
     index.publish(target(WHEEL, b"good"))
     return index
 
 
 def witnessed() -> Simulator:
     index = Simulator(witnessed=True)
+    index.before = dict(index.files)
     index.publish(target(WHEEL, b"good"))
     return index
 
@@ -127,13 +129,35 @@ def root_below_threshold(index: Simulator) -> None:
     index.files["2.root.json"] = sign_envelope(plan_root(keys, {}, 2, index.now + LIFETIMES.root), [THIEF])
 
 
+def rollback(index: Simulator) -> None:
+    """A2: what was served before the fixed release."""
+    index.files["timestamp.json"] = index.before["timestamp.json"]
+
+
+def freeze(index: Simulator) -> None:
+    """A3: a day passes, and the same files are served."""
+    index.now += LIFETIMES.timestamp
+
+
+def mix_and_match(index: Simulator) -> None:
+    """A7: the bin of before under the name of the new one."""
+    role = bin_name(index)
+    index.files[metadata_filename(role, index.roles[role].version)] = index.before[metadata_filename(role, 1)]
+
+
 ATTACKS = {
+    "A2": [rollback],
+    "A3": [freeze],
+    "A7": [mix_and_match],
     "A11": [timestamp_key],
     "A12": [timestamp_and_snapshot_keys],
     "A13": [whole_host, whole_host_same_version],
     "A14": [one_offline_key],
     "A16": [root_below_threshold],
 }
+OUTCOMES = ((EVIL, "replaced"), (GOOD, "held"), ("none", "refused or older"), ("refused", "refused"))
+"""The worst that any of the clients got; a new client without a floor may be shown an older state."""
+
 REPLACED = {("A13", "PEP 458"), ("A13", "signed")}
 """Where the attacker wins: what witnesses and seals are for."""
 
@@ -159,6 +183,6 @@ def test_attack(row: str, column: str, tmp_path: Path, cell: Cell) -> None:
         if column == "PEP 458":
             clients = [client for client in clients if isinstance(client, StockClient)]
         answers |= {verdict(client, index, WHEEL) for client in clients}
-    outcome = "replaced" if EVIL in answers else "held" if GOOD in answers or "none" in answers else "refused"
+    outcome = next(word for sign, word in OUTCOMES if sign in answers)
     cell(row, column, outcome)
     assert (outcome == "replaced") == ((row, column) in REPLACED)

@@ -27,6 +27,8 @@ from index.ledger_index import DEMO, LedgerIndex, wheel_name
 WHEEL = wheel_name("demo", "1.0")
 EVIL = build_wheel("demo", "1.0", files={"evil.py": b"print('evil')\n"})
 
+pytestmark = pytest.mark.refuses("signed")
+
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[LedgerIndex]:

@@ -45,13 +45,15 @@ THIEF = CryptoSigner.generate_ed25519()
 class Simulator:
     """``files`` is what the network serves, by file name; ``roles`` the newest content of each role.
 
-    ``witnessed``: timestamp, snapshot and bins need the index's key and the witness's.
+    ``before`` is for a test to keep what was served earlier. ``witnessed``: timestamp, snapshot and bins need the
+    index's key and the witness's.
     """
 
     now: datetime = NOW
     bit_length: int = 2
     witnessed: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
+    before: dict[str, bytes] = field(default_factory=dict)
     roles: dict[str, Root | Timestamp | Snapshot | Targets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
