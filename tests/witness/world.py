@@ -28,7 +28,7 @@ from assay.trust.plan import (
     plan_timestamp,
     succinct_roles,
 )
-from assay.trust.seal import SealedFile, plan_seal, with_seal
+from assay.trust.seal import SealedFile, plan_seal, seals_of, seals_to_merge, with_seal
 from assay.trust.witness_memory import Approval, Identity, RuleLimits
 from assay.trust.witness_rule import judge
 from assay.witness.keys import PublicKeys, WitnessKeys
@@ -79,7 +79,7 @@ class Index:
     snapshot: Snapshot | None = None
     timestamp: Timestamp | None = None
     fresh: set[str] = field(default_factory=set)
-    seals: list[str] = field(default_factory=list)
+    seals: int = 0
 
     def __post_init__(self) -> None:
         keys: dict[str, list[Key]] = {role: [OFFLINE[role].public_key] for role in (ROOT, TARGETS)}
@@ -131,18 +131,32 @@ class Index:
 
     def seal(self, *, content: Mapping[str, bytes] | None = None) -> None:
         """Seal every file that is in the bins, and take it out of them. ``content`` lies about some."""
-        onetime = CryptoSigner.generate_ed25519()
+        merged = seals_to_merge(seals_of(self.roles[TARGETS]))
         files = [SealedFile(TargetPath(path), length, Sha256(sha)) for path, (sha, length) in self.online().items()]
+        leaving = frozenset(file.path for file in files)
+        known = {file.path for file in files}
+        files += [file for file in self.sealed(*merged) if file.path not in known]
         for path, data in (content or {}).items():
             files = [file for file in files if file.path != path]
             files.append(SealedFile(TargetPath(path), len(data), sha256_of(data)))
-        number = len(self.seals) + 1
+        onetime = CryptoSigner.generate_ed25519()
+        number = self.seals + 1
         for role, signed in plan_seal(number, files, onetime.public_key, self.now, LIFETIMES):
             self.put(role, signed, onetime)
-            self.seals.append(role) if role == f"seal-{number}" else None
+        self.seals = number
         expires = self.now + LIFETIMES.targets
-        self.put(TARGETS, with_seal(self.roles[TARGETS], number, onetime.public_key, [], expires), OFFLINE[TARGETS])
-        self.change(removed=frozenset(file.path for file in files))
+        targets = with_seal(self.roles[TARGETS], number, onetime.public_key, merged, expires)
+        self.put(TARGETS, targets, OFFLINE[TARGETS])
+        self.change(removed=leaving)
+
+    def sealed(self, *seals: str) -> list[SealedFile]:
+        """Every file that is in one of ``seals``."""
+        return [
+            SealedFile(TargetPath(path), file.length, Sha256(file.hashes["sha256"]))
+            for name, role in self.roles.items()
+            if any(name.startswith(f"{seal}-") for seal in seals)
+            for path, file in role.targets.items()
+        ]
 
     def candidate(
         self,

@@ -54,8 +54,11 @@ def parse_witness(text: str) -> EnrolledWitness:
     metavar="NAME=URL=KEYFILE",
     help="A witness (assay witness init): from the first publication on nothing counts without one of them.",
 )
+@click.option("--witnesses-needed", type=int, default=1, show_default=True, help="How many of them must co-sign.")
 @json_option
-def command(data: Path, insecure_dev_keys: bool, witnesses: tuple[str, ...], as_json: bool) -> None:
+def command(
+    data: Path, insecure_dev_keys: bool, witnesses: tuple[str, ...], witnesses_needed: int, as_json: bool
+) -> None:
     """Make the keys, the trust root and an administrator's token of a new index. `assay serve` runs it.
 
     The keys' passphrase is read from the file that ASSAY_PASSPHRASE_FILE names, from the descriptor in
@@ -65,13 +68,20 @@ def command(data: Path, insecure_dev_keys: bool, witnesses: tuple[str, ...], as_
     if not is_new(folder):
         raise OperatorError("there is an index in this folder", subject=str(data), rule="index-exists")
     enrolled = [parse_witness(text) for text in witnesses]
+    if enrolled and not 1 <= witnesses_needed <= len({one.name for one in enrolled}) == len(enrolled):
+        raise CallerError(
+            "so many different witnesses are not there",
+            expected=f"at most {len(enrolled)}, each once",
+            found=str(witnesses_needed),
+        )
     passphrase = data_passphrase(folder, insecure=insecure_dev_keys)
     folder.make()
     if enrolled:
         _configure(folder, enrolled)
     config = load_config(folder.config_file)
     secret = passphrase.encode() if passphrase is not None else None
-    established = establish(folder, config, secret, now(), [witness.local() for witness in enrolled])
+    local = [witness.local() for witness in enrolled]
+    established = establish(folder, config, secret, now(), local, witnesses_needed)
     _print(established, enrolled, folder, encrypted=passphrase is not None, as_json=as_json)
 
 

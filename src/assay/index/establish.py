@@ -42,14 +42,15 @@ def establish(
     passphrase: bytes | None,
     now: datetime,
     witnesses: Sequence[LocalWitness] = (),
+    witnesses_needed: int = 1,
 ) -> Established:
     """Hold the local ceremony if none was held, and make ledger and administrator. Idempotent.
 
-    ``passphrase`` None leaves the keys unencrypted; ``witnesses`` co-sign from the first publication on. Raises
-    OperatorError, KeyUnavailable.
+    ``passphrase`` None leaves the keys unencrypted; from the first publication on ``witnesses_needed`` of ``witnesses``
+    co-sign. Raises OperatorError, KeyUnavailable.
     """
     if is_new(data):
-        _hold_ceremony(data, config, passphrase, now, witnesses)
+        _hold_ceremony(data, config, passphrase, now, witnesses, witnesses_needed)
     fingerprint = _publish_ceremony(data)
     ledger = Ledger.open(data.ledger_file)
     try:
@@ -64,12 +65,15 @@ def _hold_ceremony(
     passphrase: bytes | None,
     now: datetime,
     witnesses: Sequence[LocalWitness],
+    witnesses_needed: int,
 ) -> None:
     draft = data.root / ".ceremony"
     shutil.rmtree(draft, ignore_errors=True)
     lifetimes = config.lifetimes
     moment = now.replace(microsecond=0)
-    signed = hold_local_ceremony(KeyFolder(draft), passphrase, moment, config.trust.bin_bits, lifetimes, witnesses)
+    signed = hold_local_ceremony(
+        KeyFolder(draft), passphrase, moment, config.trust.bin_bits, lifetimes, witnesses, witnesses_needed
+    )
     durable.write_files({draft / _CEREMONY / f"{role}.json": file for role, file in signed.items()})
     draft.rename(data.keys.root)
     durable.sync(data.root)

@@ -59,14 +59,15 @@ def hold_local_ceremony(
     bit_length: int,
     lifetimes: Lifetimes,
     witnesses: Sequence[LocalWitness] = (),
+    witnesses_needed: int = 1,
 ) -> Mapping[str, bytes]:
     """Make one Ed25519 key for each role and for the log, and sign version 1 of the offline roles.
 
     Returns role -> signed file for ``root``, ``targets`` and ``bins``. ``passphrase`` None leaves the key files
     unencrypted (``--insecure-dev-keys``). 2**``bit_length`` is the number of bins. With ``witnesses`` every online role
-    needs two signatures: the index's and a witness's.
+    needs the signatures of ``witnesses_needed`` of them beside the index's.
     """
-    threshold = 2 if witnesses else 1
+    threshold = 1 + witnesses_needed if witnesses else 1
     public: dict[str, SSlibKey] = {
         role: create_key_file(keys.path(role), Scheme.ED25519, passphrase)
         for role in (*OFFLINE_ROLES, *ONLINE_ROLES, LOG)

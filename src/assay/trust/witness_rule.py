@@ -230,18 +230,19 @@ class _Case:
         return self._succinct is not None and self._succinct.is_delegated_role(role)
 
     def unseen(self) -> dict[str, int]:
-        """The roles that clients can reach and that neither the candidate brings nor the memory has judged."""
+        """The roles that clients can reach and that neither the candidate brings nor the memory has judged.
+
+        Where one is lacking that delegates, it is not known what clients can reach: then all that is unknown is lacking.
+        """
         known = {role: seen for role, seen in self.memory.roles.items() if seen.kind is not Kind.RETIRED}
-        first = TARGETS not in known and TARGETS not in self.candidate.roles
-        lacking = {}
+        unknown = {}
         for name, meta in self.snapshot.signed.meta.items():
             role = name.removesuffix(".json")
             seen = known.get(role)
-            if role in self.candidate.roles or (seen is not None and seen.version >= meta.version):
-                continue
-            if first or self.is_reachable(role):
-                lacking[role] = meta.version
-        return lacking
+            if role not in self.candidate.roles and (seen is None or seen.version < meta.version):
+                unknown[role] = meta.version
+        lacking = {role: version for role, version in unknown.items() if role == TARGETS or self.is_reachable(role)}
+        return lacking if all(map(self.is_bin, lacking)) else unknown
 
     def changed(self) -> bool:
         """Whether any role is new."""

@@ -182,7 +182,8 @@ class WitnessPanel:
         return heard
 
     def close(self) -> None:
-        """Ask nobody any more."""
+        """Ask nobody any more; what is under way ends by itself."""
         for link in self._links:
-            link.pool.shutdown(wait=False, cancel_futures=True)
-            link.close()
+            link.newest = self._number + 1
+            link.pool.submit(link.close)
+            link.pool.shutdown(wait=False)
