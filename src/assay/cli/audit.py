@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from assay import durable
+from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
 from assay.client.audit.audit import Audit, Finding, Verdict, audit
 from assay.client.audit.installed import Environment, find_environment
 from assay.client.audit.sbom import render_sbom
-from assay.client.registry import Registry, opened
+from assay.client.registry import opened
 from assay.model.outcomes import EXIT_FINE, EXIT_VERIFICATION
 
 SHOWN_DIFFERENCES = 20
@@ -47,7 +48,7 @@ def command(python: Path, url: str | None, bytecode: bool, strict: bool, sbom: P
 
 
 async def _audit(environment: Environment, url: str | None, *, bytecode: bool) -> Audit:
-    async with opened(Registry.of_user().find(url)) as index:
+    async with opened(await known_index(url)) as index:
         return await audit(index, environment, with_bytecode=bytecode)
 
 

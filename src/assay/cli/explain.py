@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 import click
 
+from assay.cli.chosen import known_index
 from assay.cli.output import json_option, print_result
 from assay.client.explain import Explanation, explain_release, tell
-from assay.client.registry import Registry, opened
+from assay.client.registry import opened
 from assay.model.names import parse_project_name
 
 
@@ -25,6 +26,6 @@ def command(release: str, filename: str | None, url: str | None, as_json: bool) 
 
 
 async def _explain(name: str, version: str | None, filename: str | None, url: str | None) -> Sequence[Explanation]:
-    async with opened(Registry.of_user().find(url)) as index:
+    async with opened(await known_index(url)) as index:
         await index.refresh()
         return await explain_release(index, parse_project_name(name), version, filename)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
 from assay.client.lock.verify import LockReport, verify_lock
-from assay.client.registry import Registry, opened
+from assay.client.registry import opened
 from assay.model.outcomes import exit_code_of
 
 
@@ -34,7 +35,7 @@ def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_j
 
 
 async def _verify(files: tuple[Path, ...], url: str | None, *, allow_elsewhere: bool) -> list[LockReport]:
-    async with opened(Registry.of_user().find(url)) as index:
+    async with opened(await known_index(url)) as index:
         await index.refresh()
         return [await verify_lock(index, path, allow_elsewhere=allow_elsewhere) for path in files]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from assay.cli.chosen import trusted_or_local
 from assay.cli.output import colours
 from assay.client import local_index
 from assay.client.discover import PipSettings, ask_pip, default_indexes
 from assay.client.policy import POLICY_FILENAME, Policy, load_policy
-from assay.client.registry import Registry, TrustedEntry, opened, user_cache
+from assay.client.registry import opened, user_cache
 from assay.client.run import RunReport, RunSetting, render_report, run_verified
-from assay.model.errors import NotTrusted
 
 PING_S = 60.0
 
@@ -52,7 +52,7 @@ async def _run(
     pip: PipSettings,
     notices: list[str],
 ) -> RunReport:
-    entry, keep_alive = await _choose(url, discovered)
+    entry, keep_alive = await trusted_or_local(url, discovered)
     async with opened(entry, policy.provenance, notices.append) as index:
         setting = RunSetting(
             index=index,
@@ -69,19 +69,6 @@ async def _run(
         finally:
             if pinging:
                 pinging.cancel()
-
-
-async def _choose(url: str | None, discovered: Sequence[str]) -> tuple[TrustedEntry, bool]:
-    """The trusted index to use, and whether it is this user's own local one, which must be kept awake."""
-    try:
-        return Registry.of_user().find(url), False
-    except NotTrusted:
-        if url is not None or not discovered:
-            raise
-    upstream = discovered[0] if discovered[0].endswith("/") else f"{discovered[0]}/"
-    running = await asyncio.to_thread(local_index.ensure_running, upstream, os.environ)
-    click.secho(f"assay: {local_index.PROMISE}", fg="yellow", err=True, color=colours(sys.stderr))
-    return await local_index.trusted(running), True
 
 
 async def _ping(url: str) -> None:

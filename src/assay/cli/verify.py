@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
-from assay.client.registry import Registry, opened
+from assay.client.registry import opened
 from assay.client.verify import Verdict, verify_file
 from assay.model.errors import CallerError
 from assay.model.outcomes import exit_code_of
@@ -74,7 +75,7 @@ def _verify_signature(
     moment = datetime.now(UTC)
 
     async def ask_index() -> "VerifiedSignature":
-        async with opened(Registry.of_user().find(url)) as index:
+        async with opened(await known_index(url)) as index:
             await index.refresh()
             return await verify_with_index(index, files[0], signature, moment)
 
@@ -100,6 +101,6 @@ def _verify_signature(
 
 
 async def _verify(files: tuple[Path, ...], url: str | None) -> list[Verdict]:
-    async with opened(Registry.of_user().find(url)) as index:
+    async with opened(await known_index(url)) as index:
         await index.refresh()
         return [await verify_file(index, path) for path in files]
