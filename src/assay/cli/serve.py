@@ -10,12 +10,13 @@ import click
 
 from assay import durable
 from assay.cli.output import json_option, print_result
-from assay.cli.passphrases import data_passphrase
+from assay.cli.passphrases import MARKER, data_passphrase
 from assay.client.discover import discover_indexes
 from assay.client.registry import user_cache
 from assay.index.config import DataFolder, load_config
+from assay.index.establish import is_new
 from assay.index.serve import Running, ServeOptions, serve
-from assay.model.errors import CallerError
+from assay.model.errors import CallerError, OperatorError
 
 PIP, OFF = "pip", "off"
 
@@ -52,6 +53,7 @@ def command(
     if (tls_cert is None) != (tls_key is None):
         raise CallerError("--tls-cert and --tls-key belong together")
     folder = DataFolder(data.resolve())
+    _require_index_or_empty(folder)
     options = ServeOptions(
         data=folder,
         host=host,
@@ -63,6 +65,27 @@ def command(
         idle_exit_s=idle_exit,
     )
     serve(options, lambda running: _announce(running, options, announce, as_json))
+
+
+def _require_index_or_empty(data: DataFolder) -> None:
+    """Raise OperatorError for a folder that holds something else: an index is never strewn among a user's files."""
+    if data.root.is_dir():
+        if not is_new(data):
+            return
+        ours = {data.config_file, data.ledger_file.parent, data.blobs, data.published, data.incoming, data.inbox}
+        ours |= {data.socket.parent, data.keys.root, data.root / MARKER}
+        foreign = (path.name for path in data.root.iterdir() if path not in ours and not path.name.startswith("."))
+        found = ", ".join(sorted(foreign)[:5])
+    else:
+        found = "a file" if data.root.exists() else ""
+    if found:
+        raise OperatorError(
+            "this is no data folder of an index, and it is not empty",
+            subject=str(data.root),
+            rule="not-an-index",
+            found=found,
+            next_step="name an empty or new folder with --data",
+        )
 
 
 def _upstream(setting: str) -> str | None:

@@ -99,7 +99,7 @@ async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport
     """
     covered = cover(setting.index.url, setting.simple_urls)
     _require_consistent(setting.policy, covered)
-    detours = uv_detours(setting.environ, Path.cwd())
+    detours = uv_detours(setting.environ, _working_folder())
     require_no_detour(command, detours)
     await setting.index.refresh()
     caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest())
@@ -170,6 +170,13 @@ def _roots_of_allowed_hosts(setting: RunSetting) -> bytes:
         return b""
     path = setting.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     return b"\n" + Path(path).read_bytes() if path and Path(path).is_file() else b""
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise CallerError("the working folder is gone", rule="working-folder", next_step="cd to another one") from None
 
 
 async def _run_child(command: Sequence[str], environ: Mapping[str, str]) -> int:
