@@ -38,7 +38,8 @@ class ServedIndex:
 
     def child_pid(self, module: str) -> int:
         """The process id of ``assay.index.<module>`` of this index. Raises OperatorError when it does not run."""
-        listing = subprocess.run(["ps", "-axww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True)
+        ps = ["ps", "-axww", "-o", "pid=,ppid=,command="]
+        listing = subprocess.run(ps, capture_output=True, text=True, check=True)
         for line in listing.stdout.splitlines():
             pid, parent, command = line.split(maxsplit=2)
             if int(parent) == self.process.pid and f"assay.index.{module}" in command:
