@@ -13,11 +13,16 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Upstream:
-    """``files``: by project and filename. ``shown``: hashes that the pages give instead of the true ones."""
+    """``files``: by project and filename. ``shown``: hashes that the pages give instead of the true ones.
+
+    ``provenance``: what is announced for a filename (PEP 740), and served unless it is empty.
+    """
 
     url: str = ""
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, bytes] = field(default_factory=dict)
+    uploaded: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -31,6 +36,8 @@ class Upstream:
         parts = path.strip("/").split("/")
         if len(parts) == 2 and parts[0] == "simple" and parts[1] in self.files:
             return JSON, json.dumps(self._page(parts[1])).encode()
+        if len(parts) == 2 and parts[0] == "integrity" and self.provenance.get(parts[1]):
+            return "application/vnd.pypi.integrity.v1+json", self.provenance[parts[1]]
         if len(parts) == 3 and parts[0] == "files":
             data = self.files.get(parts[1], {}).get(parts[2])
             return ("application/octet-stream", data) if data is not None else None
@@ -43,7 +50,8 @@ class Upstream:
                 "url": f"{self.url}/files/{project}/{name}",
                 "hashes": {"sha256": self.shown.get(name, hashlib.sha256(data).hexdigest())},
                 "size": len(data),
-                "upload-time": "2026-01-01T00:00:00Z",
+                "upload-time": self.uploaded.get(name, "2026-01-01T00:00:00Z"),
+                **({"provenance": f"{self.url}/integrity/{name}"} if name in self.provenance else {}),
             }
             for name, data in self.files[project].items()
         ]

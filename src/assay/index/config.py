@@ -14,10 +14,14 @@ from assay.trust.layout import Lifetimes
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConfig:
-    """``[upstream]``: ``url`` of a simple API, ``pip`` (the one pip uses here) or ``off``; ``max_age_s``: ask again."""
+    """``[upstream]``: ``url`` of a simple API, ``pip`` (the one pip uses here) or ``off``; ``max_age_s``: ask again.
+
+    ``trust_root``: what its attestations verify with, a trusted_root.json in the data folder; empty: Sigstore's.
+    """
 
     url: str = "pip"
     max_age_s: int = 600
+    trust_root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +189,16 @@ class DataFolder:
 def load_config(path: Path) -> IndexConfig:
     """Read ``config.toml``; a missing file is the defaults. Raises OperatorError naming the key."""
     return read_settings(path, IndexConfig)
+
+
+def read_upstream_root(data: DataFolder, config: IndexConfig) -> bytes | None:
+    """The trust root of the upstream's attestations, None for Sigstore's. Raises OperatorError."""
+    if not config.upstream.trust_root:
+        return None
+    path = data.root / config.upstream.trust_root
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OperatorError(
+            f"the upstream's trust root cannot be read: {error.strerror}", subject=str(path), rule="config"
+        ) from error

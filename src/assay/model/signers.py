@@ -74,6 +74,11 @@ class Signers:
         """Whether a file that was uploaded at ``uploaded`` must have an attestation of a registered publisher."""
         return any(_demands(each.term, uploaded) for each in self.publishers if not each.first_seen)
 
+    @property
+    def has_chosen_publisher(self) -> bool:
+        """Whether somebody registered a publisher that is still expected."""
+        return any(not each.first_seen and each.term.until is None for each in self.publishers)
+
     def foretell_attestation(self, uploaded: datetime) -> bool:
         """Whether an earlier file of an upstream project was attested, so that one without is a loss."""
         return any(_demands(each.term, uploaded) for each in self.publishers if each.first_seen)

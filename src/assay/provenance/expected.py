@@ -153,6 +153,8 @@ def _choose(
         )
     refusals = []
     for each in expected:
+        if each.first_seen and not each.term.holds(came) and len(expected) > 1:
+            continue  # somebody chose another one since: a guess is no candidate any more
         try:
             _require_same(identity, each)
             if not _counts(each.term, came, now, retired_keys):

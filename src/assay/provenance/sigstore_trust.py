@@ -72,6 +72,11 @@ def bundled_trust(which: Literal["production", "staging"] = "production") -> Sig
     return SigstoreTrust(f"sigstore {which}", root)
 
 
+def upstream_trust(root: bytes | None) -> SigstoreTrust:
+    """The root that an upstream's attestations verify with: its own, or Sigstore's production root."""
+    return bundled_trust() if root is None else SigstoreTrust("the upstream's own root", root)
+
+
 def _not_installed() -> OperatorError:
     return OperatorError(
         "attestations cannot be checked: sigstore is not installed",

@@ -15,7 +15,7 @@ from assay.formats.negotiation import PageType
 from assay.formats.pages import PageFile
 from assay.index.web.services import LocatedFile
 from assay.model.digests import Sha256
-from assay.model.errors import Unreachable, UpstreamChanged
+from assay.model.errors import NotFound, Unreachable, UpstreamChanged
 from assay.model.names import ProjectName
 from client.small_distributions import build_wheel, wheel_metadata
 from index.web.folder_index import FINGERPRINT, FolderIndex
@@ -370,6 +370,9 @@ class Upstream:
             self.index.put_page(replace(page, origin="upstream"))
             self.late[entry.sha256] = b"upstream's bytes"
             self.index.blobs.path(entry.sha256).unlink()
+
+    async def fetch_provenance(self, project: ProjectName, version: str, filename: str) -> None:
+        raise NotFound("nothing is announced")
 
     async def fetch_file(self, project: ProjectName, version: str, filename: str) -> None:
         await asyncio.sleep(0)

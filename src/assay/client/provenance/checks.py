@@ -14,9 +14,10 @@ from typing import Final
 
 from assay.client.provenance.pinned import PinnedFiles
 from assay.client.provenance.policy import Demands, FirstSeen, ProvenancePolicy
+from assay.fetch import SERVER_REFUSED
 from assay.formats.pages import PageFile, ProjectPage
 from assay.model.digests import Sha256
-from assay.model.errors import Reading, RefusedByPolicy, VerificationFailed
+from assay.model.errors import Reading, RefusedByPolicy, Unreachable, VerificationFailed
 from assay.model.signers import Attached, RegisteredCertificate, RegisteredPublisher, Signers, Term
 from assay.provenance.attestation_format import Attestation
 from assay.provenance.attestations import VerifiedAttestation
@@ -74,8 +75,10 @@ class ProvenanceChecks:
         try:
             if await self._pinned.bring(page.project, entry, MAX_PROVENANCE_BYTES):
                 return None
-        except VerificationFailed as error:
-            return str(error)
+        except Unreachable as error:
+            if error.rule != SERVER_REFUSED:
+                raise
+            return error.found
         return "the index has none"
 
     async def check(
@@ -185,7 +188,7 @@ class ProvenanceChecks:
         except VerificationFailed as refusal:
             if refusal.rule not in _ANOTHER_IDENTITY or demands.attesters or not _only_seen(page.signers):
                 raise
-            verified = await self._changed(entry, attestations, refusal)
+            verified = await self._changed(entry, attestations, expected[-1].trust, refusal)
         _require_policy(entry, verified, demands)
         return verified
 
@@ -223,6 +226,14 @@ class ProvenanceChecks:
                 expected=" or ".join(describe_publisher(each.publisher) for each in demands.attesters) or None,
                 next_step="ask the project to publish with attestations, or relax 'provenance' in the policy",
             )
+        if entry.upstream_provenance is not None and page.signers.has_chosen_publisher:
+            raise VerificationFailed(
+                "the upstream's attestations are not by the publisher that the index's operator registered",
+                rule="attestation-unverified",
+                subject=entry.filename,
+                found=unverified,
+                next_step="do not install it; if the project moved, the operator registers its new publisher",
+            )
         if entry.upstream_provenance is not None:
             self._alarm(
                 RefusedByPolicy(
@@ -247,7 +258,7 @@ class ProvenanceChecks:
             )
 
     async def _changed(
-        self, entry: PageFile, attestations: Sequence[Attestation], refusal: VerificationFailed
+        self, entry: PageFile, attestations: Sequence[Attestation], trust: SigstoreTrust, refusal: VerificationFailed
     ) -> tuple[VerifiedAttestation, ...]:
         """Attested by somebody else than whoever was seen first: an alarm, unless policy only wants to be told."""
         self._alarm(
@@ -264,7 +275,7 @@ class ProvenanceChecks:
         return await asyncio.to_thread(
             verify_first_seen,
             attestations,
-            bundled_trust(),
+            trust,
             filename=entry.filename,
             sha256=entry.sha256,
             now=self._clock(),

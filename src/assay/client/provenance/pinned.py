@@ -50,7 +50,7 @@ class PinnedFiles:
     async def bring(self, project: ProjectName, entry: PageFile, max_bytes: int) -> bool:
         """Ask the index to fetch the upstream's provenance of a file. False: it has none.
 
-        Raises VerificationFailed with the index's reason where it refuses what it got, Unreachable.
+        Raises Unreachable, with the rule ``fetch.SERVER_REFUSED`` where the index refuses what it got.
         """
         path = f"packages/{project}/{version_of(project, entry)}/{entry.filename}.provenance"
         return await self.fetcher.get(self.url + path, max_bytes=max_bytes) is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.formats.inspect import InspectionLimits
 from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
-from assay.index.config import DataFolder, load_config
+from assay.index.config import DataFolder, load_config, read_upstream_root
 from assay.index.ledger import Ledger
 from assay.index.log import LogWriter
 from assay.index.published import PublishedStore
@@ -37,7 +37,7 @@ def main() -> int:
             Ledger.open(data.ledger_file),
             published,
             Inbox(data.inbox),
-            FileChecks(BlobStore(data.blobs), InspectionLimits()),
+            FileChecks(BlobStore(data.blobs), InspectionLimits(), read_upstream_root(data, config)),
             keyring.open,
             config.lifetimes,
             LogWriter(published, keyring.open_log),

@@ -11,10 +11,14 @@ from assay.model.errors import SignerRefused
 
 
 class FileChecks:
-    """Checks of proposed files against the blobs they speak of."""
+    """Checks of proposed files against the blobs they speak of.
 
-    def __init__(self, blobs: BlobStore, limits: InspectionLimits) -> None:
+    ``upstream_root``: the trust root of the upstream's attestations, None for Sigstore's.
+    """
+
+    def __init__(self, blobs: BlobStore, limits: InspectionLimits, upstream_root: bytes | None = None) -> None:
         self.blobs = blobs
+        self.upstream_root = upstream_root
         self._limits = limits
 
     def check(self, proposal: PublishFiles, file: ProposedFile) -> None:

@@ -197,7 +197,7 @@ class Publisher:
     def _publish(self, intent: Intent) -> None:
         offline = self._verified(self._inbox.read(intent.offline), intent.time)
         claims = PublishedClaims(self._state, offline)
-        signing = SigningChecks(self._checks.blobs, self._published.read)
+        signing = SigningChecks(self._checks.blobs, self._published.read, self._checks.upstream_root)
         applied = apply_proposals(intent.rows, self._state.page, self._checks.check, claims.judge, signing, intent.time)
         self._record_refusals(applied)
         draft = self._draft(intent, applied, offline, claims)

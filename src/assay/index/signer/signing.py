@@ -16,7 +16,7 @@ from assay.index.provenance.attach import Attach
 from assay.index.provenance.changes import SignerChange
 from assay.index.provenance.evidence import Evidence, ProjectSigners, Subject, vouched_by
 from assay.index.provenance.moments import page_moment
-from assay.index.provenance.registry import change_signers, publisher_members
+from assay.index.provenance.registry import change_signers, publisher_members, root_name
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
 from assay.model.signers import Attached, RegisteredPublisher, Signers, Term
@@ -25,17 +25,21 @@ from assay.provenance.expected import is_same_project, verify_first_seen
 from assay.provenance.integrity import MAX_PROVENANCE_BYTES, parse_provenance
 from assay.provenance.openpgp import MAX_SIGNATURE_BYTES
 from assay.provenance.publishers import parse_publisher, render_publisher
-from assay.provenance.sigstore_trust import bundled_trust
+from assay.provenance.sigstore_trust import SigstoreTrust, upstream_trust
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
 class SigningChecks:
-    """Checks of one publication. ``published``: the published files; ``staged``: those that this one adds."""
+    """Checks of one publication. ``published``: the published files; ``staged``: those that this one adds.
+
+    ``upstream_root``: the trust root of the upstream's attestations, None for Sigstore's.
+    """
 
     blobs: BlobStore
     published: Callable[[str], bytes | None]
+    upstream_root: bytes | None = None
     staged: dict[str, bytes] = field(default_factory=dict)
 
     def read(self, name: str) -> bytes | None:
@@ -75,14 +79,23 @@ class SigningChecks:
             raise SignerRefused("no such file is published", subject=proposal.filename, rule="not-published")
         came = page_moment(page, now)
         signers = page.signers
-        if page.origin == "upstream" and not _is_chosen(signers):
+        if page.origin == "upstream" and not signers.has_chosen_publisher:
             attestations = self._attestations(proposal.provenance)
-            evidence, signers = _meet(signers, entry, attestations, now)
+            trust = upstream_trust(self.upstream_root)
+            evidence, signers = _meet(signers, entry, attestations, trust, self._pinned_root(page), now)
         else:
             checks = ProjectSigners(page.project, signers, self.read)
             evidence = self._verify(checks, entry, proposal.signature, proposal.provenance, came)
         entry = _with_evidence(entry, evidence, proposal.signature, proposal.provenance, came)
         return replace(page.with_files((entry,)), signers=signers)
+
+    def _pinned_root(self, page: ProjectPage) -> Sha256 | None:
+        """The upstream's own root, published for the clients of ``page``; None for Sigstore's."""
+        if self.upstream_root is None:
+            return None
+        root = sha256_of(self.upstream_root)
+        self.staged[root_name(page.project, root)] = self.upstream_root
+        return root
 
     def _verify(
         self,
@@ -156,19 +169,18 @@ def _with_evidence(
 # --- upstream projects ----------------------------------------------------------------------------------------
 
 
-def _is_chosen(signers: Signers) -> bool:
-    """Whether somebody registered a publisher that is still expected."""
-    return any(not each.first_seen and each.term.until is None for each in signers.publishers)
-
-
 def _meet(
-    signers: Signers, entry: PageFile, attestations: Sequence[Attestation], now: datetime
+    signers: Signers,
+    entry: PageFile,
+    attestations: Sequence[Attestation],
+    trust: SigstoreTrust,
+    root: Sha256 | None,
+    now: datetime,
 ) -> tuple[Evidence, Signers]:
     """What an upstream file's attestations say, and the signers with whoever was met first.
 
     Another publisher than the first one is shown in the entry and not remembered: whether it is accepted, policy says.
     """
-    trust = bundled_trust()
     verified = verify_first_seen(attestations, trust, filename=entry.filename, sha256=entry.sha256, now=now)
     evidence = Evidence(attestations=verified)
     seen = [each for each in signers.publishers if each.first_seen and each.term.until is None]
@@ -176,7 +188,7 @@ def _meet(
         return evidence, signers
     if not seen:
         members = publisher_members(dict(render_publisher(verified[0].publisher)))
-        added = RegisteredPublisher(members, None, Term(entry.upload_time), first_seen=True)
+        added = RegisteredPublisher(members, root, Term(entry.upload_time), first_seen=True)
         return evidence, replace(signers, publishers=(*signers.publishers, added))
     return evidence, replace(
         signers, publishers=tuple(_seen_from(each, entry, evidence) for each in signers.publishers)

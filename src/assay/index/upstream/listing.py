@@ -80,6 +80,7 @@ def _parse_file(row: dict[str, Any], project: ProjectName, url: str, now: dateti
         yanked=None if yanked is False else ("" if yanked is True else str(yanked)[:MAX_TEXT_CHARS]),
         core_metadata=_sidecar(row),
         upstream_url=address,
+        upstream_provenance=_provenance(row, url),
     )
     return UpstreamFile(distribution, entry)
 
@@ -88,6 +89,15 @@ def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError("not a size")
     return value
+
+
+def _provenance(row: dict[str, Any], url: str) -> str | None:
+    """Where the upstream says the file's provenance is (PEP 740)."""
+    value = row.get("provenance")
+    if not isinstance(value, str):
+        return None
+    address = urljoin(url, value)
+    return address if urlsplit(address).scheme in ("http", "https") and len(address) <= MAX_TEXT_CHARS else None
 
 
 def _sidecar(row: dict[str, Any]) -> Any:

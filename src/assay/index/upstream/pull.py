@@ -9,19 +9,21 @@ import fnmatch
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 
 from assay.fetch import NOT_FOUND, NOT_MODIFIED, Fetcher
-from assay.formats.pages import MAX_PAGE_BYTES, ProjectPage, format_time
+from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, format_time
 from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import FileRow, files_of, find_file, propose
 from assay.index.proposals import ProposedFile, PublishFiles, Yank
 from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
+from assay.index.upstream.provenance import UpstreamProvenance
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import NotFound, Unreachable, UpstreamChanged, UpstreamError
 from assay.model.names import ProjectName
@@ -39,12 +41,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PullSettings:
-    """``url`` ends with a slash; ``private`` are globs of names that never go upstream; times in seconds."""
+    """``url`` ends with a slash; ``private`` are globs of names that never go upstream; times in seconds.
+
+    ``trust_root``: of the upstream's attestations, None for Sigstore's.
+    """
 
     url: str
     private: Sequence[str]
     max_age_s: float
     publish_timeout_s: float
+    trust_root: bytes | None = None
 
 
 class PullThrough:
@@ -60,6 +66,7 @@ class PullThrough:
         announcements: Announcements,
         clock: Callable[[], datetime],
         page_of: Callable[[ProjectName], ProjectPage | None],
+        published: Callable[[str], bytes | None],
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -69,8 +76,22 @@ class PullThrough:
         self._announcements = announcements
         self._clock = clock
         self._page_of = page_of
+        self._provenance = UpstreamProvenance(
+            ledger,
+            blobs,
+            fetcher,
+            announcements,
+            clock,
+            page_of,
+            published,
+            settings.publish_timeout_s,
+            settings.trust_root,
+        )
         self._fresh_until: dict[ProjectName, datetime] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._verifies = can_verify_attestations()
+        if not self._verifies:
+            log.warning("attestations of the upstream are not verified here: pip install 'assay[provenance]'")
 
     # --- pages ------------------------------------------------------------------------------------------------
 
@@ -103,6 +124,10 @@ class PullThrough:
         if row is None:
             return False
         return row.private or row.origin != ACTOR or row.status in (QUARANTINED, REMOVED_PROJECT)
+
+    def _shown(self, entry: PageFile) -> PageFile:
+        """The entry, without the provenance that this index could not verify for want of the libraries."""
+        return entry if self._verifies else replace(entry, upstream_provenance=None)
 
     def _project(self, project: ProjectName) -> accounts.ProjectRow | None:
         with self._ledger.read() as connection:
@@ -137,7 +162,7 @@ class PullThrough:
                 accounts.record_event(connection, "upstream-changed", ACTOR, now, project, **facts)
             custom = {"origin": ACTOR, "first_seen": format_time(now)}
             new = [
-                ProposedFile(file.distribution, file.entry, custom)
+                ProposedFile(file.distribution, self._shown(file.entry), custom)
                 for file in page.files
                 if file.entry.filename not in known
             ]
@@ -149,6 +174,10 @@ class PullThrough:
             return [propose(connection, proposal) for proposal in proposals]
 
     # --- files ------------------------------------------------------------------------------------------------
+
+    async def fetch_provenance(self, project: ProjectName, version: str, filename: str) -> None:
+        """Bring the provenance that the upstream announces for a file. Raises as ``UpstreamProvenance.fetch``."""
+        await self._provenance.fetch(project, version, filename)
 
     async def fetch_file(self, project: ProjectName, version: str, filename: str) -> None:
         """Bring the bytes of a recorded file, or with ``.metadata`` appended of its METADATA, into the blob store.
@@ -207,6 +236,11 @@ class PullThrough:
             found=f"sha256 {found}" if found else "status 404",
             next_step="the first-seen hash is kept; ask the project whether the file was replaced",
         )
+
+
+def can_verify_attestations() -> bool:
+    """Whether the libraries are installed that verify attestations."""
+    return find_spec("sigstore") is not None
 
 
 def _changed(known: dict[str, FileRow], page: UpstreamPage) -> dict[str, Sha256]:

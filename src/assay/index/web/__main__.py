@@ -20,7 +20,7 @@ from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
 from assay.index.claim_desk import ClaimDesk, ClaimNotice
-from assay.index.config import DataFolder, IndexConfig, load_config
+from assay.index.config import DataFolder, IndexConfig, load_config, read_upstream_root
 from assay.index.ledger import Ledger, accounts
 from assay.index.oidc.issuers import IssuerKeys
 from assay.index.oidc.mint import TokenMint
@@ -218,9 +218,18 @@ class WebProcess:
             private=self._config.names.private,
             max_age_s=self._config.upstream.max_age_s,
             publish_timeout_s=self._config.limits.publish_timeout_s,
+            trust_root=read_upstream_root(self._data, self._config),
         )
         return PullThrough(
-            settings, ledger, self._blobs, self._data.incoming, fetcher, announcements, utc_now, self._published_page
+            settings,
+            ledger,
+            self._blobs,
+            self._data.incoming,
+            fetcher,
+            announcements,
+            utc_now,
+            self._published_page,
+            self._published.read,
         )
 
     def _published_page(self, project: ProjectName) -> ProjectPage | None:

@@ -12,6 +12,7 @@ from typing import Final
 from assay.index.blobs import BlobStore
 from assay.index.web.asgi import IMMUTABLE, NOSNIFF, REVALIDATE, Headers, Request, Send, respond
 from assay.index.web.cache import remember_paths
+from assay.index.web.catalogue import PROVENANCE_SUFFIX
 from assay.index.web.conditional import ByteRange, UnsatisfiableRange, choose_range, matching_tag
 from assay.index.web.pages import parse_segment
 from assay.index.web.services import Catalogue, LocatedFile, PullThrough
@@ -47,7 +48,10 @@ class PackageFiles:
         project = parse_segment(text)
         filename, located = await self._locate(project, version, name)
         if located is None and self._pull_through is not None:
-            await self._pull_through.fetch_page(project)
+            if name.endswith(PROVENANCE_SUFFIX):
+                await self._pull_through.fetch_provenance(project, version, name.removesuffix(PROVENANCE_SUFFIX))
+            else:
+                await self._pull_through.fetch_page(project)
             filename, located = await self._locate(project, version, name)
         if located is None or project != text:
             raise NotFound("no such file here", subject=name[:255])

@@ -56,6 +56,12 @@ class PullThrough(Protocol):
         Raises Unreachable, UpstreamError or UpstreamChanged.
         """
 
+    async def fetch_provenance(self, project: ProjectName, version: str, filename: str) -> None:
+        """See to it that the provenance which the upstream announces for ``filename`` is published.
+
+        Called where none is published yet. Raises NotFound where none is announced, VerificationFailed, Unreachable.
+        """
+
 
 class Minted(Protocol):
     """An upload token: its ``text``, and when it ends (UTC)."""
