@@ -178,7 +178,7 @@ def plan_snapshot(
                 expected=str(old.version),
                 found=str(version),
             )
-        pinned = {"sha256": sha256_of(pins[role])} if pins and role in pins else None
+        pinned: dict[str, str] | None = {"sha256": sha256_of(pins[role])} if pins and role in pins else None
         meta[f"{role}.json"] = MetaFile(version, hashes=pinned)
     version = previous.version + 1 if previous else 1
     return Snapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta)
