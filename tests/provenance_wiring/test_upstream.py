@@ -39,11 +39,10 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def house(upstream: Upstream, company: Organisation) -> Iterator[House]:
     """An index that pulls through from an upstream with a Sigstore root of its own."""
-    config = '[upstream]\nmax_age_s = 0\ntrust_root = "upstream-root.json"\n'
     with open_folder() as path:
-        data = path / "index"
-        data.mkdir()
-        (data / "upstream-root.json").write_bytes(company.trust.root)
+        root = path / "upstream-root.json"
+        root.write_bytes(company.trust.root)
+        config = f'[upstream]\nmax_age_s = 0\ntrust_root = "{root}"\n'
         with running_house(path, "--upstream", upstream.simple_url, config=config) as running:
             yield running
 
@@ -147,7 +146,7 @@ def test_another_publisher_than_the_one_seen_first_is_an_alarm_and_policy_decide
     assert told.code == 0, told.said
     assert "let pass by policy" in told.said
     assert "attester-changed" in told.said
-    root = house.folder / "index" / "upstream-root.json"
+    root = house.folder / "upstream-root.json"
     named = (
         '[[provenance.publishers]]\nprojects = ["hijacked"]\n'
         'publisher = { kind = "GitLab", repository = "thief/project", workflow_filepath = "ci.yml", '
@@ -197,7 +196,7 @@ def test_the_operator_registers_the_publisher_of_an_upstream_project(
 ) -> None:
     publish(upstream, company, "chosen", "1.0", days_ago=9)
     assert install(user, "chosen").code == 0
-    root = str(house.folder / "index" / "upstream-root.json")
+    root = str(house.folder / "upstream-root.json")
     words = ("--gitlab", "org/project", "--workflow", "other.yml", "--server", "https://git.example.org")
     done = house.operator("attester", "add", "chosen", *words, "--trust-root", root)
     assert done.code == 0, done.said

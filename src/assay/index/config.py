@@ -16,7 +16,7 @@ from assay.trust.layout import Lifetimes
 class UpstreamConfig:
     """``[upstream]``: ``url`` of a simple API, ``pip`` (the one pip uses here) or ``off``; ``max_age_s``: ask again.
 
-    ``trust_root``: what its attestations verify with, a trusted_root.json in the data folder; empty: Sigstore's.
+    ``trust_root``: path of the trusted_root.json that its attestations verify with; empty: Sigstore's own.
     """
 
     url: str = "pip"
