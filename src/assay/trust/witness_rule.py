@@ -232,7 +232,7 @@ class _Case:
     def unseen(self) -> dict[str, int]:
         """The roles that clients can reach and that neither the candidate brings nor the memory has judged.
 
-        Where one is lacking that delegates, it is not known what clients can reach: then all that is unknown is lacking.
+        Where one is lacking that delegates, nobody knows what clients can reach: then all that is unknown is lacking.
         """
         known = {role: seen for role, seen in self.memory.roles.items() if seen.kind is not Kind.RETIRED}
         unknown = {}

@@ -3,7 +3,7 @@
 Nothing here writes. The same state, intent, proposals and offline roles give the same roles.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuf.api.metadata import SuccinctRoles, Targets
@@ -19,7 +19,7 @@ from assay.index.signer.state import PublishedState, answer_from
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import SignerRefused
 from assay.model.names import ProjectName
-from assay.trust.claim_search import find_claim
+from assay.trust.claim_search import all_delegating, find_claim
 from assay.trust.claims import is_claiming
 from assay.trust.envelope import sign_envelope
 from assay.trust.layout import (
@@ -28,6 +28,7 @@ from assay.trust.layout import (
     ROOT,
     SEAL_PREFIX,
     SNAPSHOT,
+    TARGETS,
     TIMESTAMP,
     Lifetimes,
     TargetPath,
@@ -46,7 +47,7 @@ from assay.trust.plan import (
     plan_timestamp,
     succinct_roles,
 )
-from assay.trust.update import Answer, Load, Request, drive, lookup, refresh
+from assay.trust.update import Answer, Load, Request, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata
 
 
@@ -136,18 +137,7 @@ def check_draft(
 
     ``assumed``: keys of witnesses, which are asked only for what was found right.
     """
-    staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
-    anchor = draft.root if draft.root is not None and draft.replaces else state.root
-    trusted = TrustedMetadata(anchor, now=intent.time, assumed=assumed)
-    if draft.root is not None and not draft.replaces:
-        staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
-
-    def answer(request: Request) -> Answer:
-        if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT):
-            return state.published_copy(request.role)
-        return answer_from(published, staged, request)
-
-    drive(refresh(trusted), answer)
+    trusted, answer = _refreshed(state, published, draft, intent, assumed)
     for wanted in (*draft.changes.new, *draft.claims.listed):
         found = drive(lookup(trusted, wanted.path), answer)
         if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
@@ -161,6 +151,37 @@ def check_draft(
         if (claim := drive(find_claim(trusted, project), answer)) is None or not claim.is_settled:
             raise _self_check_failed(project, "a claim that the offline holders signed", "none")
     return trusted
+
+
+def check_signatures(state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent) -> TrustedMetadata:
+    """Every role that ``draft`` changes has the signatures that clients demand; its content was checked before."""
+    trusted, answer = _refreshed(state, published, draft, intent, frozenset())
+    if any(is_claiming(role, CLAIMED_NEW) for role in draft.bins):
+        drive(all_delegating(trusted, CLAIMED_NEW), answer)
+    drive(load_role(trusted, BINS, TARGETS), answer)
+    for role in draft.bins:
+        if not is_claiming(role, CLAIMED_NEW):
+            drive(load_role(trusted, role, BINS), answer)
+    return trusted
+
+
+def _refreshed(
+    state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent, assumed: frozenset[str]
+) -> tuple[TrustedMetadata, Callable[[Request], Answer]]:
+    """What a client trusts that has the last publication and sees ``draft``, and where it gets further roles."""
+    staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
+    anchor = draft.root if draft.root is not None and draft.replaces else state.root
+    trusted = TrustedMetadata(anchor, now=intent.time, assumed=assumed)
+    if draft.root is not None and not draft.replaces:
+        staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
+
+    def answer(request: Request) -> Answer:
+        if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT):
+            return state.published_copy(request.role)
+        return answer_from(published, staged, request)
+
+    drive(refresh(trusted), answer)
+    return trusted, answer
 
 
 def _self_check_failed(path: str, expected: str, found: str) -> SignerRefused:

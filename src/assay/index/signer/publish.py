@@ -20,7 +20,7 @@ from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.claims import PublishedClaims
 from assay.index.signer.cosign import Cosigning, cosignatures_needed, pinned_claims, witness_keyids
-from assay.index.signer.draft import Draft, check_draft, draft_publication
+from assay.index.signer.draft import Draft, check_draft, check_signatures, draft_publication
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.signing import SigningChecks
@@ -242,12 +242,13 @@ class Publisher:
     def _completed(self, draft: Draft, offline: OfflineRoles, intent: Intent) -> tuple[Draft, TrustedMetadata]:
         """``draft`` with its witnesses' signatures, where roles need them; found right before anybody is asked."""
         witnesses = self._witnesses_after(offline)
-        if witnesses:
-            check_draft(self._state, self._published, draft, intent, witnesses)
-            keys = self._keys_for(offline)
-            root, bins = self._after(offline)
-            draft = Cosigning(self._panel, self._published, self._state, draft, offline, keys, root, bins).completed()
-        return draft, check_draft(self._state, self._published, draft, intent)
+        trusted = check_draft(self._state, self._published, draft, intent, witnesses)
+        if not witnesses:
+            return draft, trusted
+        keys = self._keys_for(offline)
+        root, bins = self._after(offline)
+        draft = Cosigning(self._panel, self._published, self._state, draft, offline, keys, root, bins).completed()
+        return draft, check_signatures(self._state, self._published, draft, intent)
 
     def _witnesses_after(self, offline: OfflineRoles) -> frozenset[str]:
         """The keys beside the index's that online roles need once ``offline`` is published; empty where they do not."""
