@@ -66,10 +66,10 @@ def test_private_names_never_go_upstream(house: House, upstream: Upstream) -> No
     house.publish(("uploaded", "1.0"))
     user = house.user()
     for project in ("inhouse-lib", "reserved"):
-        assert ask(f"{house.index.simple_url}{project}/").status in (200, 404)
-        done, installed = PIP.install(user, project, name=project)
+        assert ask(f"{house.index.simple_url}{project}/").status == 404
+        done, installed = UV.install(user, project, name=project)
         assert (done.code != 0, installed) == (True, [])
-    done, installed = PIP.install(user, "uploaded", name="uploaded")
+    done, installed = UV.install(user, "uploaded", name="uploaded")
     assert (done.code, "uploaded-1.0.dist-info/METADATA" in installed) == (0, True)
     assert not [path for path in upstream.asked if "inhouse" in path or "reserved" in path or "uploaded" in path]
 
