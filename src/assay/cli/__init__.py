@@ -12,6 +12,7 @@ from assay.model.errors import AssayError
 
 VERBS = {
     "archive": "a project that takes no more uploads",
+    "attest": "attest files with an organisation's own authority",
     "attester": "who attests a project's files (PEP 740)",
     "audit": "is this installed environment what the index vouches for?",
     "ceremony": "offline keys: plan, sign, verify and publish",
@@ -38,6 +39,7 @@ VERBS = {
     "takedown": "a file that must never be installed again",
     "token": "API tokens: create, list, revoke",
     "trust": "which indexes this machine trusts",
+    "trust-root": "an organisation's own attestation authority",
     "tuf-client": "the conformance protocol for TUF clients",
     "unyank": "undo a yank",
     "user": "accounts: create, list",
