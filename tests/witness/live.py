@@ -100,26 +100,20 @@ class LiveWitness:
     def place(self) -> WitnessFolder:
         return WitnessFolder(self.folder)
 
-    def configure(self, extra: str, peers: list["LiveWitness"]) -> None:
+    def configure(self, extra: str, peers: list["LiveWitness"], *, asked: bool) -> None:
         """Write witness.toml."""
         keys = {peer.name: json.dumps(list(peer.public.keyids().values())) for peer in peers}
-        tables = [f'[[peer]]\nname = "{peer.name}"\nurl = "{peer.url}"\nkeys = {keys[peer.name]}' for peer in peers]
+        tables = [
+            f'[[peer]]\nname = "{peer.name}"\nkeys = {keys[peer.name]}' + (f'\nurl = "{peer.url}"' if asked else "")
+            for peer in peers
+        ]
         text = "\n".join([f'name = "{self.name}"', "poll_s = 0.2", extra, *tables])
         self.place.config_file.write_text(text)
 
     def start(self) -> None:
         """Run it until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "assay",
-            "witness",
-            "run",
-            "--folder",
-            str(self.folder),
-            "--port",
-            str(self.port),
-        ]
+        command = [sys.executable, "-m", "assay", "witness", "run", "--folder", str(self.folder)]
+        command += ["--port", str(self.port)]
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(lambda: self.is_up() or self.process is None or self.process.poll() is not None)
@@ -333,7 +327,8 @@ class Thief:
     def ask(self, candidate: Candidate, *only: LiveWitness) -> list[Verdict]:
         """What the witnesses say to it."""
         panel = self.index.panel(*only)
-        verdicts = panel.ask(candidate, self._supply, lambda verdict: verdict, len(only or self.index.witnesses))
+        everybody = len(only or self.index.witnesses)
+        verdicts = panel.ask(candidate, self._supply, lambda verdict: verdict, everybody, self.keys.snapshot)
         panel.close()
         return verdicts
 
@@ -405,7 +400,7 @@ def witnessed_index(
     port = free_port()
     for one in witnesses:
         others = [other for other in witnesses if other is not one]
-        one.configure(extra, others if peers else [])
+        one.configure(extra, others, asked=peers)
         store = WitnessStore.open(one.place.database)
         store.follow(f"http://127.0.0.1:{port}/", sha256_of(index.store.read(metadata_path(ROOT, 1)) or b""))
         store.close()

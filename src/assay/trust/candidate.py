@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import orjson
-from securesystemslib.signer import Signature
-from tuf.api.metadata import MetaFile, Timestamp
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import Signature, Signer
+from tuf.api.metadata import MetaFile, Root, Timestamp
 
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import AssayError, VerificationFailed, WitnessRefused
+from assay.trust import canonical
 from assay.trust.envelope import assemble
-from assay.trust.layout import SPEC_VERSION, TargetPath
+from assay.trust.layout import SNAPSHOT, SPEC_VERSION, TargetPath
 from assay.trust.log.checkpoint import LogHead
 from assay.trust.log.identity import state_head, stated_head
 from assay.trust.log.note import NoteSignature
@@ -24,6 +26,9 @@ from assay.trust.log.tree import HASH_BYTES, MAX_SIZE, Hash
 
 CANDIDATE_FORMAT: Final = "assay-candidate/1"
 ANSWER_FORMAT: Final = "assay-cosignatures/1"
+BODY_CLAIM: Final = "Assay-Candidate"
+"""The header that says whose body follows."""
+
 MAX_ANSWER_BYTES: Final = 32_000_000
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -161,6 +166,31 @@ def decode_candidate(data: bytes) -> Candidate:
         )
 
     return _decode(data, CANDIDATE_FORMAT, "candidate", read)
+
+
+def render_body_claim(body: bytes, signer: Signer) -> str:
+    """A header's value: the index says, before the body comes, that it is its own. ``signer``: its snapshot key."""
+    digest = sha256_of(body)
+    signature = signer.sign(_body_claim(digest, len(body)))
+    return f"{signature.keyid} {digest} {signature.signature}"
+
+
+def verify_body_claim(value: str, length: int, root: Root) -> Sha256 | None:
+    """The hash of a body of ``length`` bytes that a snapshot key of ``root`` announces; None where none does."""
+    keyid, _, rest = value.partition(" ")
+    digest, _, signature = rest.partition(" ")
+    if keyid not in root.roles[SNAPSHOT].keyids:
+        return None
+    try:
+        announced = parse_sha256(digest)
+        root.keys[keyid].verify_signature(Signature(keyid, signature), _body_claim(announced, length))
+    except (AssayError, UnverifiedSignatureError, ValueError):
+        return None
+    return announced
+
+
+def _body_claim(sha256: Sha256, length: int) -> bytes:
+    return canonical.encode({"_type": "assay-candidate", "sha256": sha256, "length": length})
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -115,9 +115,13 @@ def require_lifetime(role: str, expires: datetime, life: timedelta, now: datetim
 def require_cosignable(
     delegator: Delegator, role: str, envelope: Envelope[Snapshot] | Envelope[Targets], identity: Identity, key_name: str
 ) -> None:
-    """The index signed it, and the witness's key called ``key_name`` is one of the role's. Raises WitnessRefused."""
+    """The index signed it, and the witness's key called ``key_name`` is one of the role's. Raises WitnessRefused.
+
+    The index has one key in each online role: no other witness's must pass for it.
+    """
     own = identity.own[key_name]
-    if own not in delegator.get_delegated_role(role).keyids:
+    keyids = delegator.get_delegated_role(role).keyids
+    if own not in keyids:
         raise WitnessRefused(
             "this witness's key is not one of this role's",
             subject=role,
@@ -125,13 +129,23 @@ def require_cosignable(
             expected=own,
             next_step="enrol the witness's keys in a ceremony (docs/witness.md)",
         )
+    others = set(keyids) - set(identity.own.values()) - identity.peers
+    if len(others) != 1:
+        raise WitnessRefused(
+            "it is not clear which of this role's keys is the index's",
+            subject=role,
+            rule="unknown-witness",
+            expected="one key beside those of this witness and its peers",
+            found=", ".join(sorted(others)) or "none",
+            next_step="name every other witness of the index as [[peer]] in witness.toml",
+        )
     valid = set(delegator.get_verification_result(role, envelope.payload, envelope.signatures).signed)
-    if not valid - set(identity.own.values()) - identity.peers:
+    if not valid & others:
         raise WitnessRefused(
             "not signed by the index",
             subject=role,
             rule="index-signature",
-            expected="a valid signature of a key that is no witness's",
+            expected=f"a valid signature of {min(others)}",
             found=f"{len(valid)} valid signatures",
         )
 

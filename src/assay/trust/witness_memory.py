@@ -90,7 +90,7 @@ class Memory(Protocol):
 class Identity:
     """Whose signatures are whose. ``own``: key name (``timestamp``, ``snapshot``, ``bin``) -> this witness's key id.
 
-    ``peers``: key ids of the other witnesses. Every other key of an online role is the index's.
+    ``peers``: key ids of the other witnesses. The one key of an online role that is left is the index's.
     """
 
     own: Mapping[str, str]

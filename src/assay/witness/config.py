@@ -29,18 +29,21 @@ class RuleConfig:
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """One ``[[peer]]``: another witness of the same index, where it answers, and its three key ids."""
+    """One ``[[peer]]``: another witness of the same index, its key ids, and where it answers.
+
+    Without ``url`` it is not asked what it was shown, and nothing tells of a split view before it is complete.
+    """
 
     name: str
-    url: str
     keys: tuple[str, ...]
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """``[limits]``: bytes of one candidate, seconds to receive it, seconds to wait for a peer."""
 
-    max_body_bytes: int = 256_000_000
+    max_body_bytes: int = 128_000_000
     body_timeout_s: float = 120.0
     peer_timeout_s: float = 2.0
 

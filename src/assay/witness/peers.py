@@ -62,7 +62,7 @@ class Peer:
 
     async def ask(self, fetcher: Fetcher, keys: Mapping[str, Key], snapshot: int) -> Statement | None:
         """What it has seen, in particular of ``snapshot``; None when it does not answer. Raises VerificationFailed."""
-        if time.monotonic() < self._rest_until:
+        if self.config.url is None or time.monotonic() < self._rest_until:
             return None
         nonce = secrets.token_hex(16)
         url = f"{self.config.url.rstrip('/')}/view?{urlencode({'snapshot': snapshot, 'nonce': nonce})}"

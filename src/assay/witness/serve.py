@@ -19,8 +19,16 @@ from aiohttp import web
 
 from assay import __version__
 from assay.fetch import Fetcher
-from assay.model.errors import AssayError, TooLarge, WitnessRefused
-from assay.trust.candidate import Lacking, decode_candidate, encode_answer, encode_refusal
+from assay.model.digests import Sha256, sha256_of
+from assay.model.errors import AssayError, TooLarge, VerificationFailed, WitnessRefused
+from assay.trust.candidate import (
+    BODY_CLAIM,
+    Lacking,
+    decode_candidate,
+    encode_answer,
+    encode_refusal,
+    verify_body_claim,
+)
 from assay.trust.layout import ROOT, SNAPSHOT
 from assay.witness.alarms import Alarms
 from assay.witness.catchup import render_listing
@@ -35,7 +43,9 @@ log = logging.getLogger(__name__)
 
 LACKING, REFUSED = 409, 403
 MAX_LOG_ENTRIES = 1000
-MAX_BUSY = 4
+MAX_BUSY = 2
+"""Candidates of the index that are in memory at once; strangers' (and those under a root not seen yet): one."""
+
 _JSON = "application/json"
 
 
@@ -55,7 +65,8 @@ class Service:
     def __init__(self, witness: Witness, config: WitnessConfig) -> None:
         self._witness = witness
         self._config = config
-        self._busy = asyncio.Semaphore(MAX_BUSY)
+        self._index = asyncio.Semaphore(MAX_BUSY)
+        self._strangers = asyncio.Semaphore(1)
 
     def application(self) -> web.Application:
         """The application to run."""
@@ -73,12 +84,22 @@ class Service:
         limits = self._config.limits
         if request.content_length is not None and request.content_length > limits.max_body_bytes:
             raise TooLarge("this candidate is too large", expected=f"at most {limits.max_body_bytes} bytes")
-        async with self._busy:
+        announced = self._announced(request)
+        async with self._index if announced is not None else self._strangers:
             async with asyncio.timeout(limits.body_timeout_s):
                 body = await request.read()
+            if announced is not None and sha256_of(body) != announced:
+                raise VerificationFailed("not the body that was announced", rule="body-hash", expected=announced)
             answer = await self._witness.cosign(await asyncio.to_thread(decode_candidate, body))
         status = LACKING if isinstance(answer, Lacking) else web.HTTPOk.status_code
         return web.Response(body=encode_answer(answer), content_type=_JSON, status=status)
+
+    def _announced(self, request: web.Request) -> Sha256 | None:
+        """The hash of a body that the index says is its own; None for a stranger's, which waits in another line."""
+        root, value = self._witness.root(), request.headers.get(BODY_CLAIM)
+        if root is None or value is None or request.content_length is None:
+            return None
+        return verify_body_claim(value, request.content_length, root)
 
     async def status(self, _request: web.Request) -> web.Response:
         """``GET /``: who this is, what it follows and how far."""

@@ -205,7 +205,7 @@ class Witness:
 
     async def _catch_up(self, peer: Peer, view: View) -> None:
         """Accept what ``peer`` accepted while this witness was away. Raises WitnessRefused when it breaks the rule."""
-        candidate = await candidate_of_peer(self.fetcher, peer.config.url, self.store)
+        candidate = await candidate_of_peer(self.fetcher, peer.config.url or "", self.store)
         approval = await self._judge(candidate)
         if isinstance(approval, Lacking) or (
             approval.seen_snapshot.version == view.snapshot and approval.view != view.digest

@@ -5,7 +5,7 @@ it signs both at once. Where more must sign, nobody can foresee who answers firs
 collected first, and a second round asks for the timestamp's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -77,15 +77,13 @@ class Cosigning:
                 next_step="add [[witness]] name and url to config.toml",
             )
         candidate, needed = self._candidate(), self._needed
-        given = _enough(self._panel.ask(candidate, self._supply, self._accept, needed), needed)
+        given = _enough(self._ask(candidate, self._accept), needed)
         snapshot_signatures = tuple(one.roles[SNAPSHOT] for one in given)
         stamps = [one.timestamp for one in given]
         if needed > 1:
             candidate = replace(candidate, cosignatures=snapshot_signatures)
             accept = partial(self._accept, snapshot_signatures=snapshot_signatures)
-            stamps = [
-                one.timestamp for one in _enough(self._panel.ask(candidate, self._supply, accept, needed), needed)
-            ]
+            stamps = [one.timestamp for one in _enough(self._ask(candidate, accept), needed)]
         snapshot, document, payload = self._timestamp_after(snapshot_signatures)
         files = dict(self._draft.files)
         files[self._snapshot_path] = snapshot
@@ -98,6 +96,9 @@ class Cosigning:
         own = self._keys.timestamp.sign(payload)
         timestamp = assemble(document, [own, *(stamp for stamp in stamps if stamp is not None)])
         return replace(self._draft, files=files, timestamp=timestamp)
+
+    def _ask(self, candidate: Candidate, accept: Callable[[Verdict], Verdict]) -> list[Verdict]:
+        return self._panel.ask(candidate, self._supply, accept, self._needed, self._keys.snapshot)
 
     def _timestamp_after(self, snapshot_signatures: Sequence[Signature]) -> tuple[bytes, dict[str, Any], bytes]:
         """The complete snapshot file; the timestamp that names it, as a document and as the bytes that are signed."""

@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from securesystemslib.signer import Signer
+
 from assay import __version__
 from assay.model.errors import AssayError, OperatorError, Unreachable, WitnessRefused
 from assay.trust.candidate import (
+    BODY_CLAIM,
     MAX_ANSWER_BYTES,
     Candidate,
     Cosignatures,
     Lacking,
     decode_answer,
     encode_candidate,
+    render_body_claim,
 )
 
 log = logging.getLogger(__name__)
@@ -80,30 +84,30 @@ class _Link:
     connection: http.client.HTTPConnection | None = None
     newest: int = 0
 
-    def ask(self, number: int, body: bytes, candidate: Candidate, supply: Supply) -> Verdict:
+    def ask(self, number: int, body: bytes, candidate: Candidate, supply: Supply, signer: Signer) -> Verdict:
         """Ask, unless a newer candidate waits already."""
         name = self.address.name
         if number < self.newest:
             return Verdict(name, None, Unreachable("still busy with an older publication", subject=name))
         try:
-            return Verdict(name, self._ask(body, candidate, supply))
+            return Verdict(name, self._ask(body, candidate, supply, signer))
         except AssayError as error:
             return Verdict(name, None, error)
 
-    def _ask(self, body: bytes, candidate: Candidate, supply: Supply) -> Cosignatures:
+    def _ask(self, body: bytes, candidate: Candidate, supply: Supply, signer: Signer) -> Cosignatures:
         for _ in range(MAX_ROUNDS):
-            answer = decode_answer(self._post(body))
+            answer = decode_answer(self._post(body, render_body_claim(body, signer)))
             if isinstance(answer, Cosignatures):
                 return answer
             candidate = supply(candidate, answer)
             body = encode_candidate(candidate)
         raise WitnessRefused("this witness lacks more with every answer", subject=self.address.name, rule="lacking")
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, claim: str) -> bytes:
         url = urlsplit(self.address.url)
         for is_last in (self.connection is None, True):
             try:
-                return self._exchange(f"{url.path.rstrip('/')}/cosign", body)
+                return self._exchange(f"{url.path.rstrip('/')}/cosign", body, claim)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if is_last or isinstance(error, TimeoutError):
@@ -112,10 +116,10 @@ class _Link:
                     ) from error
         raise Unreachable("no answer", subject=self.address.name, rule="witness-silent")
 
-    def _exchange(self, path: str, body: bytes) -> bytes:
+    def _exchange(self, path: str, body: bytes, claim: str) -> bytes:
         if self.connection is None:
             self.connection = _connect(self.address)
-        headers = {"Content-Type": "application/json", "User-Agent": f"assay/{__version__}"}
+        headers = {"Content-Type": "application/json", "User-Agent": f"assay/{__version__}", BODY_CLAIM: claim}
         self.connection.request("POST", path, body, headers)
         response = self.connection.getresponse()
         answer = response.read(MAX_ANSWER_BYTES + 1)
@@ -153,18 +157,24 @@ class WitnessPanel:
         return [link.address.name for link in self._links]
 
     def ask(
-        self, candidate: Candidate, supply: Supply, accept: Callable[[Verdict], Verdict], needed: int
+        self,
+        candidate: Candidate,
+        supply: Supply,
+        accept: Callable[[Verdict], Verdict],
+        needed: int,
+        signer: Signer,
     ) -> list[Verdict]:
         """Ask everybody at once; returns once ``needed`` said yes, or everybody was heard.
 
-        ``accept`` looks an answer over and may turn a yes into a no. Who is slower goes on being asked.
+        ``accept`` looks an answer over and may turn a yes into a no; ``signer``: the index's snapshot key. Who is
+        slower goes on being asked.
         """
         self._number += 1
         body = encode_candidate(candidate)
         asked: dict[Future[Verdict], _Link] = {}
         for link in self._links:
             link.newest = self._number
-            asked[link.pool.submit(link.ask, self._number, body, candidate, supply)] = link
+            asked[link.pool.submit(link.ask, self._number, body, candidate, supply, signer)] = link
         patience_s = MAX_ROUNDS * max(link.address.timeout_s for link in self._links) + len(body) / MIN_BYTES_PER_S
         heard: list[Verdict] = []
         try:
