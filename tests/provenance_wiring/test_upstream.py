@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from assay.cli.demo.programs import ASSAY, Done, Person
+from assay.index.config import DataFolder
+from assay.index.ledger import Ledger, schema
 from assay.model.digests import sha256_of
 from assay.provenance.identities import SignerIdentity
 from assay.provenance.own_root.attest import render_statement
@@ -84,6 +87,17 @@ def install(person: Person, *what: str, policy: str = "") -> Done:
     return person.run(*ASSAY, "run", *options, "--", *pip, *what)
 
 
+def events(house: House, kind: str) -> list[dict[str, str]]:
+    """The facts of the index's events of ``kind``, oldest first."""
+    ledger = Ledger.open(DataFolder(house.index.data).ledger_file)
+    try:
+        with ledger.read() as connection:
+            rows = select(schema.events.c.facts).where(schema.events.c.kind == kind).order_by(schema.events.c.id)
+            return list(connection.scalars(rows))
+    finally:
+        ledger.close()
+
+
 def test_provenance_is_fetched_verified_pinned_and_served_again(
     house: House, upstream: Upstream, company: Organisation, user: Person
 ) -> None:
@@ -141,6 +155,8 @@ def test_another_publisher_than_the_one_seen_first_is_an_alarm_and_policy_decide
     assert done.code == 12, done.said
     assert "attester-changed" in done.said
     assert "git.example.org/thief/project" in done.said
+    [change] = events(house, "upstream-publisher-changed")
+    assert change["filename"] == "hijacked-2.0-py3-none-any.whl"
     assert install(user, "hijacked==1.0").code == 0
     told = install(user, "hijacked==2.0", policy='[provenance]\nfirst_seen = "warn"\n')
     assert told.code == 0, told.said
@@ -177,7 +193,7 @@ def test_a_release_without_attestation_after_one_with_is_an_alarm(
 
 
 def test_announced_provenance_that_does_not_verify_is_an_alarm_with_the_reason(
-    upstream: Upstream, company: Organisation, user: Person
+    house: House, upstream: Upstream, company: Organisation, user: Person
 ) -> None:
     publish(upstream, Organisation(), "forged", "1.0")
     done = install(user, "forged")
@@ -189,6 +205,8 @@ def test_announced_provenance_that_does_not_verify_is_an_alarm_with_the_reason(
     gone = install(user, "withheld")
     assert gone.code == 12, gone.said
     assert "does not serve the provenance" in gone.said
+    rules = [facts["rule"] for facts in events(house, "upstream-provenance-refused")]
+    assert rules == ["attestation-log", "provenance-missing"]
 
 
 def test_the_operator_registers_the_publisher_of_an_upstream_project(
