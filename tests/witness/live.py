@@ -221,8 +221,13 @@ class WitnessedIndex:
                 panel.close()
             return done > 0
 
-    def propose(self, project: str, version: str, marker: str = "") -> tuple[TargetPath, int]:
-        """Put a wheel into blob store and ledger; its path and its number in the outbox."""
+    def propose(
+        self, project: str, version: str, marker: str = "", sign: Callable[[NewTarget], bytes] | None = None
+    ) -> tuple[TargetPath, int]:
+        """Put a wheel into blob store and ledger; its path and its number in the outbox.
+
+        ``sign``: the developers' role that lists it, for a claimed project.
+        """
         wheel = build_wheel(project, version, files={f"{project}_marker.py": marker.encode()} if marker else {})
         distribution = parse_distribution(f"{project}-{version}-py3-none-any.whl")
         sha256 = BlobStore(self.data.blobs).store_bytes(wheel)
@@ -234,7 +239,8 @@ class WitnessedIndex:
             if accounts.find_project(connection, distribution.project) is None:
                 accounts.create_project(connection, distribution.project, "tess", now)
             proposed = ProposedFile(distribution, entry, {"uploader": "tess"})
-            number = propose(connection, PublishFiles(distribution.project, "upload", (proposed,)))
+            claim = sign(NewTarget(file_target(distribution), len(wheel), sha256)).decode() if sign else None
+            number = propose(connection, PublishFiles(distribution.project, "upload", (proposed,), claim))
         path = file_target(distribution)
         self.published[path] = sha256
         return path, number
