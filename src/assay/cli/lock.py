@@ -10,7 +10,7 @@ from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
 from assay.client.lock.verify import LockReport, verify_lock
 from assay.client.registry import opened
-from assay.model.outcomes import exit_code_of
+from assay.model.outcomes import gravest
 
 
 @click.group()
@@ -31,7 +31,7 @@ def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_j
     for error in errors:
         click.echo(describe(error), err=True, color=colours(sys.stderr))
     # 10 outranks 12: that something was altered matters more than that something was not allowed.
-    sys.exit(min(map(exit_code_of, errors), default=0))
+    sys.exit(gravest(errors))
 
 
 async def _verify(files: tuple[Path, ...], url: str | None, *, allow_elsewhere: bool) -> list[LockReport]:

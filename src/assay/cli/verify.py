@@ -13,7 +13,7 @@ from assay.cli.output import colours, describe, json_option, print_result
 from assay.client.registry import opened
 from assay.client.verify import Verdict, verify_file
 from assay.model.errors import CallerError
-from assay.model.outcomes import exit_code_of
+from assay.model.outcomes import gravest
 
 if TYPE_CHECKING:
     from assay.provenance.openpgp import VerifiedSignature
@@ -62,7 +62,7 @@ def command(
     errors = [verdict.error for verdict in verdicts if verdict.error is not None]
     for error in errors:
         click.echo(describe(error), err=True, color=colours(sys.stderr))
-    sys.exit(max((exit_code_of(error) for error in errors), default=0))
+    sys.exit(gravest(errors))
 
 
 def _verify_signature(

@@ -16,7 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.keys.passphrase import FD_VARIABLE, FILE_VARIABLE
+
 log = logging.getLogger(__name__)
+
+_SECRET_VARIABLES = frozenset({FD_VARIABLE, FILE_VARIABLE})
+"""Where the supervisor found the passphrase is nothing that web should know."""
 
 RESTART_DELAY_S = 1.0
 STOP_TIMEOUT_S = 20.0
@@ -58,6 +63,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module, *self.arguments],
             stdin=subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES},
             pass_fds=self.descriptors,
             start_new_session=True,
         )

@@ -1,5 +1,6 @@
 """What an error means for the person at the command line: the program's exit code, and the likely reading in words."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from assay.model.errors import (
@@ -39,6 +40,24 @@ READINGS: Final = {
     Reading.MISCONFIGURATION: "This looks like a matter of configuration, not like an attack.",
     Reading.EITHER: "This may be an attack or a misconfiguration; take it seriously until you know.",
 }
+
+
+GRAVEST_FIRST: Final = (
+    EXIT_VERIFICATION,
+    EXIT_FRESHNESS,
+    EXIT_NOT_TRUSTED,
+    EXIT_POLICY,
+    EXIT_UNREACHABLE,
+    EXIT_OPERATOR,
+    EXIT_USAGE,
+)
+"""Exit codes in the order of what a person must know first."""
+
+
+def gravest(errors: Iterable[AssayError]) -> int:
+    """The exit code of the gravest of ``errors``; 0 when there are none."""
+    codes = {exit_code_of(error) for error in errors}
+    return next((code for code in GRAVEST_FIRST if code in codes), EXIT_FINE)
 
 
 def exit_code_of(error: AssayError) -> int:
