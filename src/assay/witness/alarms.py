@@ -131,7 +131,10 @@ def _send_mail(config: MailConfig, alarm: Alarm) -> None:
     message = EmailMessage()
     message["From"], message["To"] = config.sender, ", ".join(config.to)
     message["Subject"] = f"[assay witness {alarm.witness}] {alarm.rule}"
-    message.set_content(f"{alarm.time:%Y-%m-%d %H:%M:%S} UTC\n\n{alarm.text}\n\nrule: {alarm.rule}\n")
+    lines = [f"{alarm.time:%Y-%m-%d %H:%M:%S} UTC", "", alarm.text, "", f"rule: {alarm.rule}"]
+    if alarm.missed:
+        lines.append(f"it came {alarm.missed} more times since it was told last")
+    message.set_content("\n".join(lines) + "\n")
     with smtplib.SMTP(config.host, config.port, timeout=TIMEOUT_S) as server:
         if config.tls:
             server.starttls(context=ssl.create_default_context())
