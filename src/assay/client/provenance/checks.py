@@ -117,8 +117,9 @@ class ProvenanceChecks:
 
     async def signature(self, page: ProjectPage, entry: PageFile, beside: Attached, path: Path) -> VerifiedSignature:
         """The signature of the file at ``path``, verified against the page's certificates."""
-        data = await self._pinned.beside(page.project, entry, ".asc", beside, MAX_SIGNATURE_BYTES)
-        expected = await self.certificates(page)
+        data, expected = await asyncio.gather(
+            self._pinned.beside(page.project, entry, ".asc", beside, MAX_SIGNATURE_BYTES), self.certificates(page)
+        )
         return await asyncio.to_thread(
             verify_expected_signature,
             data,
@@ -131,7 +132,7 @@ class ProvenanceChecks:
 
     async def certificates(self, page: ProjectPage) -> tuple[ExpectedCertificate, ...]:
         """Every certificate that the page names, fetched and read."""
-        return tuple([await self._certificate(page, each) for each in page.signers.certificates])
+        return tuple(await asyncio.gather(*(self._certificate(page, each) for each in page.signers.certificates)))
 
     async def _certificate(self, page: ProjectPage, each: RegisteredCertificate) -> ExpectedCertificate:
         name = f"certificates/{page.project}/{each.sha256}.pgp"
@@ -197,7 +198,7 @@ class ProvenanceChecks:
         return await self._check_attestations(page, entry, self._policy.demands(page.project))
 
     async def _publishers(self, page: ProjectPage) -> tuple[ExpectedPublisher, ...]:
-        return tuple([await self._publisher(page, each) for each in page.signers.publishers])
+        return tuple(await asyncio.gather(*(self._publisher(page, each) for each in page.signers.publishers)))
 
     async def _publisher(self, page: ProjectPage, each: RegisteredPublisher) -> ExpectedPublisher:
         trust = await self._trust(page, each.root) if each.root is not None else bundled_trust()
