@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner, Key
-from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Snapshot, Targets, Timestamp
 
 from assay.model.digests import Sha256, sha256_of
-from assay.trust.candidate import Candidate, Cosignatures, Lacking, cosigned, stamp_of
+from assay.trust.candidate import Candidate, Cosignatures, Lacking, stamp_of
 from assay.trust.envelope import sign_envelope
 from assay.trust.layout import BIN_PREFIX, BINS, ONLINE_ROLES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Lifetimes, TargetPath
 from assay.trust.log.identity import LOG
@@ -248,6 +248,3 @@ def published(index: Index, *judges: Judge, removed: Mapping[TargetPath, Sha256]
 def with_roles(candidate: Candidate, **roles: bytes) -> Candidate:
     """``candidate`` with other files of some roles."""
     return replace(candidate, roles={**candidate.roles, **roles})
-
-
-__all__ = ["Root", "cosigned"]

@@ -112,10 +112,10 @@ class RuleLimits:
 class Approval:
     """Evidence that a candidate keeps the rule. Only ``judge`` makes one, and only with one may a witness sign.
 
-    ``payloads``: role -> the bytes to co-sign (changed online roles and the snapshot). ``accepted`` (roles), ``files``
-    (paths that nobody knew) and the rest are to be remembered, durably, before any signature leaves the house.
-    ``view``: digest of everything that clients of this snapshot can reach; witnesses that agree have the same.
-    ``repeats``: nothing of it is new.
+    ``payloads``: role -> the bytes to co-sign (changed online roles and the snapshot); ``contents``: these roles, read.
+    ``accepted`` (roles), ``files`` (paths that nobody knew) and the rest are to be remembered, durably, before any
+    signature leaves the house. ``view``: digest of everything that clients of this snapshot can reach; witnesses that
+    agree have the same. ``repeats``: nothing of it is new.
     """
 
     root: Root
@@ -129,6 +129,7 @@ class Approval:
     log: LogIdentity | None
     removed: Mapping[TargetPath, Sha256]
     payloads: Mapping[str, bytes]
+    contents: Mapping[str, Targets]
     thresholds: Mapping[str, int]
     view: Sha256
     repeats: bool

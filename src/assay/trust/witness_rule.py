@@ -106,6 +106,7 @@ def judge(
         log=named_log(case.targets(TARGETS)),
         removed=candidate.removed,
         payloads={**case.payloads, SNAPSHOT: snapshot.payload},
+        contents=case.contents,
         thresholds={
             BIN_PREFIX: case.succinct.threshold,
             SNAPSHOT: root.roles[SNAPSHOT].threshold,
@@ -202,6 +203,7 @@ class _Case:
         self.snapshot = snapshot
         self.new: dict[str, Seen] = {}
         self.payloads: dict[str, bytes] = {}
+        self.contents: dict[str, Targets] = {}
         self.files: dict[str, KnownFile] = {}
         self.envelope = lru_cache(maxsize=CACHED_ROLES)(self._read)
         self.delegators = self._learn_delegations()
@@ -308,24 +310,27 @@ class _Case:
         seen = Seen(envelope.signed.version, sha256_of(envelope.payload), kind, pin)
         old = self.memory.roles.get(role)
         require_successor(role, old, seen)
+        before = self.memory.targets(role).targets if old is not None and old.kind is not Kind.RETIRED else {}
         if kind.is_cosigned:
             require_cosignable(delegator, role, envelope, self.identity, BIN_PREFIX)
             require_lifetime(role, envelope.signed.expires, self.limits.bin, self.now, self.limits)
-            self._judge_places(role, envelope.signed, kind)
-            self.payloads[role] = envelope.payload
+            placed = before if old is not None and old.kind is kind and BINS not in self.candidate.roles else {}
+            self._judge_places(role, envelope.signed, kind, placed)
+            self.payloads[role], self.contents[role] = envelope.payload, envelope.signed
         else:
             require_role_signed(delegator, role, envelope)
-        before = self.memory.targets(role).targets if old is not None and old.kind is not Kind.RETIRED else {}
         for path, target in envelope.signed.targets.items():
             if before.get(path) != target:
                 self._require_known_bytes(role, path, target)
         self.new[role] = seen
 
-    def _judge_places(self, role: str, signed: Targets, kind: Kind) -> None:
+    def _judge_places(self, role: str, signed: Targets, kind: Kind, before: Mapping[str, TargetFile]) -> None:
         """A bin holds its own paths and delegates nothing; what delegates claims holds none."""
         if kind is Kind.BIN and signed.delegations is not None:
             raise WitnessRefused("a bin would delegate", subject=role, rule="bin-delegates")
         for path in signed.targets:
+            if path in before:
+                continue
             own = kind is Kind.BIN and belongs_in_bins(path) and self.succinct.get_role_for_target(path) == role
             if not own:
                 raise WitnessRefused(

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -71,7 +70,7 @@ class WitnessStore:
         self.root: bytes | None = None
         self.snapshot: Seen | None = None
         self.stamp: Stamp | None = None
-        self._contents = lru_cache(maxsize=CACHED_ROLES)(self._read_targets)
+        self._contents: dict[str, Targets] = {}
         self._load()
 
     @classmethod
@@ -144,9 +143,18 @@ class WitnessStore:
 
     def targets(self, role: str) -> Targets:
         """The accepted content of ``role``."""
-        return self._contents(role, self._roles[role].version)
+        with self._lock:
+            found = self._contents.pop(role, None) or self._read_targets(role)
+            self._keep(role, found)
+        return found
 
-    def _read_targets(self, role: str, _version: int) -> Targets:
+    def _keep(self, role: str, content: Targets) -> None:
+        """Remember the read form of a role, the newest last; the oldest are forgotten."""
+        self._contents[role] = content
+        while len(self._contents) > CACHED_ROLES:
+            del self._contents[next(iter(self._contents))]
+
+    def _read_targets(self, role: str) -> Targets:
         data = self.role_file(role)
         if data is None:
             raise StorageUnavailable("the witness's copy of a role is gone", subject=role, rule="storage")
@@ -183,6 +191,11 @@ class WitnessStore:
             connection.execute("INSERT OR REPLACE INTO views VALUES (?, ?)", [snapshot.version, approval.view])
             connection.execute("DELETE FROM views WHERE snapshot < ?", [snapshot.version - KEPT_VIEWS])
         self._roles.update(approval.accepted)
+        with self._lock:
+            for role in approval.accepted:
+                self._contents.pop(role, None)
+            for role, content in approval.contents.items():
+                self._keep(role, content)
         self._delegators = dict(approval.delegators)
         self.root = approval.roots[-1].data if approval.roots else self.root
         self.snapshot, self.stamp = snapshot, stamp

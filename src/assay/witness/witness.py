@@ -129,7 +129,10 @@ class Witness:
             )
 
     def _require_no_forgotten_roles(self, candidate: Candidate) -> None:
+        own = [keyid.encode() for keyid in self.identity.own.values()]
         for role, data in candidate.roles.items():
+            if not any(keyid in data for keyid in own):
+                continue
             seen = self.store.roles.get(role)
             envelope = parse_envelope(data, Targets, role)
             if (seen is None or seen.version < envelope.signed.version) and self.has_signed(envelope):
