@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +30,16 @@ PROGRAM = [sys.executable, "-m", "assay"]
 
 def main() -> int:
     """Measure and print."""
-    print(f"{'':18}{'one upload alone':>18}{'many at once':>16}{'p95 of those':>15}")
+    print(f"{'':12}{'one upload alone':>18}{'of it, witness':>16}{'many at once':>16}{'p95 of those':>15}")
     for names in ((), ("w1",), ("w1", "w2")):
-        with tempfile.TemporaryDirectory(prefix="assay-bench-") as name, index(Path(name), names) as (url, token):
-            alone = [upload(url, token, "alone", str(number)) for number in range(ALONE)]
+        with (
+            tempfile.TemporaryDirectory(prefix="assay-bench-") as name,
+            index(Path(name), names) as (url, token, witnesses),
+        ):
+            alone, answers = [], []
+            for number in range(ALONE):
+                alone.append(upload(url, token, "alone", str(number)))
+                answers += [answer_ms(witness) for witness in witnesses[:1]]
             started = time.perf_counter()
             with ThreadPoolExecutor(CONNECTIONS) as pool:
                 jobs = [pool.submit(upload, url, token, f"p{number % 50}", str(number)) for number in range(AT_ONCE)]
@@ -40,13 +47,16 @@ def main() -> int:
             rate = AT_ONCE / (time.perf_counter() - started)
             p95 = statistics.quantiles(each, n=20)[-1]
             label = f"{len(names)} witnesses" if len(names) != 1 else "1 witness"
-            print(f"{label:18}{statistics.median(alone) * 1000:15.0f} ms{rate:13.1f}/s{p95 * 1000:12.0f} ms")
+            answer = f"{statistics.median(answers):.0f} ms" if answers else ""
+            print(
+                f"{label:12}{statistics.median(alone) * 1000:15.0f} ms{answer:>16}{rate:14.1f}/s{p95 * 1000:12.0f} ms"
+            )
     return 0
 
 
 @contextmanager
-def index(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """A running index with witnesses called ``names``; its URL and the administrator's token."""
+def index(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, str, list[str]]]:
+    """A running index with witnesses called ``names``; its URL, the administrator's token, the witnesses' URLs."""
     environ = clean_environment(folder)
     ports = {name: free_port() for name in names}
     port = free_port()
@@ -77,7 +87,13 @@ def index(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         wait_for(f"{url}tuf/timestamp.json")
         while not (folder / "index" / "published" / "tuf" / "timestamp.json").exists():
             time.sleep(0.05)
-        yield url, made["admin_token"]
+        yield url, made["admin_token"], [f"http://127.0.0.1:{ports[name]}/" for name in names]
+
+
+def answer_ms(witness: str) -> float:
+    """How long the witness's newest answer took, from candidate to durable and signed, its peers asked."""
+    with urllib.request.urlopen(witness, timeout=10) as response:
+        return float(json.loads(response.read())["answer_ms"])
 
 
 @contextmanager

@@ -289,6 +289,25 @@ def test_B3_an_account_taken_over_publishes_nothing_without_the_registered_workf
         assert caught.value.rule == rule
 
 
+def test_B18_an_attestation_that_two_readers_read_differently_is_refused(
+    registered: SigningIndex, company: Organisation
+) -> None:
+    good = attest(registered, company)
+    twice = good.replace(b'"version":1', b'"version":2,"version":1', 1)
+    wrapped = json.loads(good)
+    wrapped["extra"] = "for another reader"
+    entries = json.loads(good)
+    entries["verification_material"]["transparency_entries"] *= 2
+    for bad, rule in (
+        (twice, "attestation-format"),
+        (json.dumps(wrapped).encode(), "attestation-format"),
+        (json.dumps(entries).encode(), "attestation-several-log-entries"),
+    ):
+        with pytest.raises(InvalidUpload) as caught:
+            registered.send(WHEEL, wheel(), attestations=[bad])
+        assert caught.value.rule == rule
+
+
 def test_B16_a_broken_web_process_cannot_attach_what_does_not_verify(
     registered: SigningIndex, company: Organisation, client: Client
 ) -> None:

@@ -318,6 +318,24 @@ def test_A15_a_stolen_developer_key_is_revoked_and_nothing_it_signed_installs(
         assert caught.value.rule == "openpgp-revoked"
 
 
+def test_B18_a_signature_that_two_readers_read_differently_is_refused(
+    index: SigningIndex, dora: Developer, gpg: Gpg
+) -> None:
+    """gpg takes one of several signatures in a file, Sequoia the first; an inline message carries another file."""
+    mallory = Developer(gpg, "mallory")
+    index.change(AddCertificate(DEMO, dora.certificate, optional=False))
+    index.change(AddCertificate(DEMO, mallory.certificate, optional=True))
+    good, other = dora.sign(wheel()), mallory.sign(b"other bytes")
+    inline = gpg.sign("dora", b"text", at=DAY, mode="--sign").replace(b"PGP MESSAGE", b"PGP SIGNATURE")
+    for signature, rule in (
+        (good + other, "openpgp-several-signatures"),
+        (other + good, "openpgp-several-signatures"),
+        (inline, "openpgp-packet"),
+        (good.replace(b"\n\n", b"\nComment: x\n\n", 1) + b"trailing\n", "openpgp-armor"),
+    ):
+        assert refused(index, signature=signature).rule == rule
+
+
 def test_B4_a_leaked_token_alone_publishes_nothing_for_a_project_that_signs(signed: SigningIndex, gpg: Gpg) -> None:
     thief = Developer(gpg, "thief")
     filename, evil = wheel_name("demo", "6.6"), wheel("6.6")

@@ -253,7 +253,7 @@ class TrustedIndex:
             return None
         checks, unverified = self.provenance_checks(), None
         if entry.provenance is None and entry.upstream_provenance is not None:
-            unverified = await checks.bring(page, entry)
+            unverified = await checks.attesting.bring(page, entry)
             await self.page(distribution.project)
             page, entry = await self._listed(distribution)
         return await checks.check(page, entry, path, unverified=unverified)
@@ -267,10 +267,11 @@ class TrustedIndex:
     def provenance_checks(self) -> "ProvenanceChecks":
         """The checks of this index's signatures; their libraries are loaded only where somebody signs."""
         from assay.client.provenance.checks import ProvenanceChecks
+        from assay.client.provenance.context import Checking
         from assay.client.provenance.pinned import PinnedFiles
 
         pinned = PinnedFiles(self.url, self._fetcher, self._files)
-        return ProvenanceChecks(pinned, self._policy, self._clock, self._notice)
+        return ProvenanceChecks(Checking(pinned, self._policy, self._clock, self._notice))
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""

@@ -2,7 +2,8 @@
 
 Invariant: every file, hash and yank stands on the page; only ``info`` adds what the newest file's METADATA says.
 poetry and pipenv read this document; its fields follow the Warehouse JSON API. What Assay does not keep (downloads,
-serial numbers, other digests) is absent, or has the value that API documents for "unknown".
+serial numbers, other digests) is absent, or has the value that API documents for "unknown". Who signed a file, as the
+index verified it, stands in ``_signed_by`` (OpenPGP) and ``_attested_by`` (PEP 740).
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import orjson
 from packaging.version import Version
 
 from assay.formats.core_metadata import CoreMetadata
-from assay.formats.pages import PageFile, ProjectPage, format_time, version_of, versions_of
+from assay.formats.pages import PageFile, ProjectPage, format_time, provenance_url, version_of, versions_of
 from assay.model.distributions import DistributionKind, parse_distribution
 from assay.model.names import ProjectName
 
@@ -105,13 +106,17 @@ def _render_info(
 
 def _render_file(project: ProjectName, file: PageFile, base_url: str) -> dict[str, Any]:
     is_wheel = parse_distribution(file.filename, project).kind is DistributionKind.WHEEL
+    provenance = base_url + provenance_url(file).removeprefix(_PATH_TO_ROOT) if file.provenance else None
     return {
+        "_attested_by": list(file.provenance.by) if file.provenance else [],
+        "_signed_by": list(file.signature.by) if file.signature else [],
         "comment_text": None,
         "digests": {"sha256": file.sha256},
         "downloads": -1,
         "filename": file.filename,
         "has_sig": file.signature is not None,
         "packagetype": "bdist_wheel" if is_wheel else "sdist",
+        "provenance": provenance,
         "python_version": file.filename.removesuffix(".whl").split("-")[-3] if is_wheel else "source",
         "requires_python": file.requires_python,
         "size": file.size,

@@ -115,6 +115,7 @@ class Service:
             "snapshot": {"version": newest.snapshot, "view": newest.digest} if newest else None,
             "timestamp": stamp.to_dict() if stamp else None,
             "last": store.last_time(),
+            "answer_ms": None if witness.answer_s is None else round(witness.answer_s * 1000, 1),
             "halted": store.halted,
             "last_refusal": asdict(refusals[0]) if refusals else None,
             "peers": {peer.config.name: "up" if peer.down_since is None else "down" for peer in witness.peers},

@@ -7,6 +7,7 @@ that finds its own signature on something it does not remember never signs again
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -33,7 +34,7 @@ MAX_CATCH_UPS = 3
 
 
 class Witness:
-    """One witness of one index. ``clock`` gives UTC."""
+    """One witness of one index. ``clock`` gives UTC; ``answer_s``: seconds that the newest answer took."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Witness:
         self.identity = Identity(keys.public.keyids(), frozenset(key for peer in peers for key in peer.config.keys))
         self._limits = limits
         self._pending: View | None = None
+        self.answer_s: float | None = None
         self._turn = asyncio.Lock()
 
     # --- what the index asks --------------------------------------------------------------------------------
@@ -65,12 +67,15 @@ class Witness:
         refused is recorded, and alarms.
         """
         async with self._turn:
+            started = time.perf_counter()
             try:
                 return await self._cosign(candidate)
             except (VerificationFailed, NotFresh) as error:
                 if is_from_index(self.store, candidate, self.identity):
                     await self.refuse(error)
                 raise
+            finally:
+                self.answer_s = time.perf_counter() - started
 
     async def _cosign(self, candidate: Candidate) -> Answer:
         self._require_whole_memory()

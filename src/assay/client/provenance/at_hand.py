@@ -52,5 +52,5 @@ async def verify_with_index(index: TrustedIndex, path: Path, signature: Path, no
     entry = page.page.file(distribution.filename)
     known = entry.signature if entry is not None else None
     came = known.since if known is not None and known.sha256 == sha256_of(data) else now
-    expected = await index.provenance_checks().certificates(page.page)
+    expected = await index.provenance_checks().openpgp.certificates(page.page)
     return verify_expected_signature(data, path, expected, came=came, now=now)

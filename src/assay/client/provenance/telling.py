@@ -45,7 +45,7 @@ async def tell_signers(
         else:
 
             async def verify_signature() -> Sequence[ToldEvidence]:
-                return [_told_signature(await checks.signature(page, entry, beside, kept))]
+                return [_told_signature(await checks.openpgp.verify(page, entry, beside, kept))]
 
             told += await _told_or_refused("OpenPGP", beside.by, beside.since.isoformat(), verify_signature)
     if entry.provenance is not None:
