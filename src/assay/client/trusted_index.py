@@ -231,8 +231,9 @@ class TrustedIndex:
                 "page and target disagree about this file",
                 subject=distribution.filename,
                 rule="page-target",
-                expected=f"sha256 {target.sha256}",
-                found=f"sha256 {entry.sha256}",
+                expected=f"sha256 {target.sha256} (vouched for by {target.role})",
+                found=f"sha256 {entry.sha256} (in the signed page)",
+                next_step="do not install it: somebody with the index's online keys wrote this page; tell its operator",
             )
         await self._require_in_sealed_release(distribution, target.sha256)
         path = self._files / target.sha256

@@ -1,7 +1,7 @@
 """The attacks of the demo, carried out on the data folder of a running index, and undone afterwards.
 
-Each attacker has what a break-in gives: the blob store, the published files, the database. None has a private key; what
-stolen keys can and cannot do is shown by the scenario tests (threats A11 to A14).
+Each attacker has what a break-in gives: the blob store, the published files, the database. Who has the online
+keys, too, is played in ``takeover``.
 """
 
 import json
@@ -83,6 +83,14 @@ class Loot:
         name = page_target(parse_project_name(self.genuine.name))
         return name, self.published(name).read_bytes()
 
+    def swapped_page(self) -> bytes:
+        """The newest page, but with the evil wheel's hash and size under the genuine one's name."""
+        page = json.loads(self.page()[1])
+        for file in page["files"]:
+            if file["filename"] == self.filename:
+                file["hashes"], file["size"] = {"sha256": self.evil_sha256}, len(build_wheel(self.evil))
+        return json.dumps(page, separators=(",", ":")).encode()
+
     # --- the attacks ------------------------------------------------------------------------------------------
 
     def flip_byte(self) -> AbstractContextManager[object]:
@@ -95,11 +103,7 @@ class Loot:
     def swap_page(self) -> AbstractContextManager[object]:
         """The page, under both its names, says that the evil wheel is the right one; the evil blob lies beside it."""
         name, data = self.page()
-        page = json.loads(data)
-        for file in page["files"]:
-            if file["filename"] == self.filename:
-                file["hashes"], file["size"] = {"sha256": self.evil_sha256}, len(build_wheel(self.evil))
-        swapped = json.dumps(page, separators=(",", ":")).encode()
+        swapped = self.swapped_page()
         hashed = hashed_path(TargetPath(name), sha256_of(data))
         return Overwritten(
             {

@@ -19,6 +19,7 @@ from assay.cli.demo.siege import (
     attacks_on,
     besiege,
     expiry_of,
+    takeover_of,
     try_without_floor,
 )
 from assay.cli.demo.story import (
@@ -33,6 +34,7 @@ from assay.cli.demo.story import (
     release_of,
     tell_installing,
     tell_publishing,
+    tell_sealing,
     upstream_answers,
 )
 from assay.cli.demo.tampering import Frozen
@@ -53,7 +55,11 @@ def play(folder: Path, programs: Programs, minutes: Minutes, *, keep: bool) -> S
         frozen = aside.submit(_freeze, setting, second, stack)
         index = open_index(setting, starting)
         replayed, release = _publish_and_install(setting, index)
-        _attack(setting, Besieged.prepare(setting, "carol", index, release), replayed, frozen.result)
+        besieged = Besieged.prepare(setting, "carol", index, release)
+        rows = _attack(setting, besieged, replayed, frozen.result)
+        rows.append(_seal_and_steal(setting, besieged, release))
+        minutes.table(f"pip install {PROJECT}, attacked", COLUMNS, rows)
+        minutes.facts["attacks"] = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         if keep:
             kept.pop_all()
             return index
@@ -102,19 +108,28 @@ def _publish_and_install(setting: Setting, index: ServedIndex) -> tuple[Replayed
     return replayed, new
 
 
-def _attack(setting: Setting, besieged: Besieged, old: Replayed, frozen: Callable[[], Besieged]) -> None:
-    """Chapter 5: every attack, the table, and what is not prevented."""
-    minutes = setting.minutes
-    minutes.chapter("5. Attacks on the running index, each met by four clients")
+def _attack(setting: Setting, besieged: Besieged, old: Replayed, frozen: Callable[[], Besieged]) -> list[list[str]]:
+    """Chapter 5: what needs no key of the index's; returns the rows of the table."""
+    setting.minutes.chapter("5. Attacks on the running index, each met by four clients")
     rows = [besiege(setting, besieged, attack) for attack in attacks_on(besieged, old)]
     without_floor = try_without_floor(setting, besieged, old)
-    second = frozen()
-    second.wait_for_expiry()
-    rows.append(besiege(setting, second, expiry_of(second)))
-    minutes.table(f"pip install {PROJECT}, attacked", COLUMNS, rows)
-    minutes.facts["attacks"] = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    minutes.note(
-        "The new clients above start from a bundle (assay trust export), which knows how new the index was. One that\n"
+    setting.minutes.note(
+        "The new clients here start from a bundle (assay trust export), which knows how new the index was. One that\n"
         f"starts from the root's fingerprint alone knows no history; under rollback it {without_floor.words()}, and\n"
         "refuses it, too, when that timestamp expires, after a day."
     )
+    second = frozen()
+    second.wait_for_expiry()
+    return [*rows, besiege(setting, second, expiry_of(second))]
+
+
+def _seal_and_steal(setting: Setting, besieged: Besieged, release: Release) -> list[str]:
+    """Chapter 6: a seal, and the thief that it withstands; returns the row of the table."""
+    user = besieged.returning.copy(setting.folder / "people" / "dana")
+    tell_sealing(setting, besieged.index, user, release)
+    row = besiege(setting, besieged, takeover_of(besieged))
+    setting.minutes.note(
+        "What was not sealed yet is at the mercy of such a thief, unless the index has witnesses on other machines\n"
+        "(docs/witness.md): then nothing that was published can be changed, from the first upload on."
+    )
+    return row

@@ -27,6 +27,7 @@ from assay.cli.demo.outcomes import (
 from assay.cli.demo.programs import ASSAY, Person, require
 from assay.cli.demo.served import ServedIndex
 from assay.cli.demo.story import PROJECT, Setting
+from assay.cli.demo.takeover import taken_over
 from assay.index.published import TIMESTAMP_NAME
 
 FROZEN_LIFETIME_S: Final = 20
@@ -140,6 +141,19 @@ def expiry_of(besieged: Besieged) -> Attack:
         plain=f"installed {besieged.loot.genuine.version}",
         code=11,
         names=("timestamp", "expired"),
+    )
+
+
+def takeover_of(besieged: Besieged) -> Attack:
+    """The attack that a seal withstands: the thief is the index."""
+    loot = besieged.loot
+    return Attack(
+        "every online key stolen",
+        f"page and bins vouch for the evil {loot.filename}, all signed with the index's own keys",
+        lambda: taken_over(loot),
+        plain="installed the attacker's file",
+        code=10,
+        names=(loot.filename, loot.genuine_sha256, loot.evil_sha256),
     )
 
 

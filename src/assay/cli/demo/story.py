@@ -1,5 +1,6 @@
 """The demo's peaceful half: an index, a developer who publishes, a user who installs with pip and uv."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ STAMP: Final = "hallmark-demo-stamp"
 """What the project depends on where no upstream answers."""
 UPSTREAM_TIMEOUT_S: Final = 30
 IDLE_EXIT_S: Final = 300
+SEAL_TIMEOUT_S: Final = 30
+SEALED: Final = "by a key that was destroyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +147,22 @@ def tell_installing(setting: Setting, index: ServedIndex, dependency: str) -> No
     done = bob.run(*ASSAY, "explain", f"{PROJECT}==1.0")
     minutes.note(done.said.strip())
     setting.must("explain names the developer and her token", done, "by alice", "authenticated with token:")
+
+
+def tell_sealing(setting: Setting, index: ServedIndex, user: Person, release: Release) -> None:
+    """Chapter 6 begins: offline keys seal what was published, and ``user`` is told so."""
+    minutes, operator = setting.minutes, setting.person("operator with a safe")
+    minutes.chapter("6. The release is sealed; then the whole index is stolen, with every key that it has")
+    minutes.command("mv index/keys/offline safe")
+    safe = (index.data / "keys" / "offline").rename(operator.folder / "safe")
+    data = ("--data", str(index.data))
+    for verb, options in (("plan", data), ("sign", ("--key", str(safe / "targets.pem"))), ("publish", data)):
+        minutes.command(f"assay seal {verb} draft" + (" --key safe/targets.pem" if verb == "sign" else ""))
+        setting.must(f"seal {verb}", operator.run(*ASSAY, "seal", verb, "draft", *options))
+    words = ("explain", f"{release.name}=={release.version}", release.wheel_name)
+    minutes.command(f"assay {' '.join(words)}")
+    deadline = time.monotonic() + SEAL_TIMEOUT_S
+    while SEALED not in (done := user.run(*ASSAY, *words)).said and time.monotonic() < deadline:
+        time.sleep(0.5)
+    minutes.note("\n".join(line.strip() for line in done.said.splitlines() if "sealed" in line))
+    setting.must("explain says who can change the release now: nobody", done, SEALED)
