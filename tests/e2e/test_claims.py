@@ -64,6 +64,8 @@ def test_claim_publish_settle_and_revoke(house: House) -> None:
 
     assert "published" in assay(ana, "publish", wheel(ana, "owned", "2.0")).said
     installs(house, "owned", "2.0")
+    for version in ("1.0", "2.0"):
+        assert f"logged     packages/owned/{version}/" in assay(ana, "log", "verify", f"owned=={version}").said
     explained_as(ana, "owned", "have not settled")
 
     data, targets = str(house.index.data), str(house.index.data / "keys" / "offline" / "targets.pem")

@@ -54,14 +54,15 @@ async def _verify(
     async with opened_log(Registry.of_user().find(url)) as auditor:
         targets = [target for release in releases for target in await _targets_of(auditor, release)]
         log = await auditor.believe()
-        proved = [(target.path, await auditor.require_logged(log, target)) for target in targets]
+        proved = [(target.path, await auditor.require_logged(log, target, hint)) for target, hint in targets]
         return log, proved, await _audit(auditor, log, quiet=quiet) if full else None
 
 
-async def _targets_of(auditor: LogAuditor, release: str) -> list[VerifiedTarget]:
+async def _targets_of(auditor: LogAuditor, release: str) -> list[tuple[VerifiedTarget, int | None]]:
+    """The files of ``release``, each with the log entry that its page names."""
     name, _, version = release.partition("==")
     found = await explain_release(auditor.index, parse_project_name(name), version or None, None)
-    return [each.target for each in found]
+    return [(each.target, each.entry.log_index) for each in found]
 
 
 async def _audit(auditor: LogAuditor, log: BelievedLog, *, quiet: bool) -> FullAudit:

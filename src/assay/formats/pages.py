@@ -34,6 +34,7 @@ class PageFile:
     none. ``upstream_url``: where the upstream serves the file, for projects that are pulled through.
     ``signature``, ``provenance``: the ``.asc`` and the PEP 740 provenance object at the file's URL + ``.asc`` and
     ``.provenance``. ``upstream_provenance``: where the upstream says the file's provenance is; nothing is known of it.
+    ``log_index``: the log entry that published the file, where its target cannot name it: its developers signed first.
     """
 
     filename: str
@@ -48,6 +49,7 @@ class PageFile:
     signature: Attached | None = None
     provenance: Attached | None = None
     upstream_provenance: str | None = None
+    log_index: int | None = None
 
     def yank(self, reason: str | None) -> "PageFile":
         """This entry yanked with ``reason``, or not yanked (None). PEP 592."""
@@ -183,6 +185,8 @@ def _render_file(file: PageFile) -> dict[str, Any]:
         entry["_provenance"] = render_attached(file.provenance)
     if file.upstream_provenance is not None:
         entry["_upstream-provenance"] = file.upstream_provenance
+    if file.log_index is not None:
+        entry["_log-index"] = file.log_index
     return entry
 
 
@@ -246,4 +250,5 @@ def _parse_file(entry: dict[str, Any]) -> PageFile:
         signature=parse_attached(entry["_signature"]) if "_signature" in entry else None,
         provenance=parse_attached(entry["_provenance"]) if "_provenance" in entry else None,
         upstream_provenance=entry.get("_upstream-provenance"),
+        log_index=entry.get("_log-index"),
     )

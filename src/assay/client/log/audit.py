@@ -77,9 +77,17 @@ class LogAuditor:
         verify_inclusion(leaf_hash(data), number, head.size, prove(ranges, head.size, files), head.root)
         return decode_entry(data)
 
-    async def require_logged(self, log: BelievedLog, target: VerifiedTarget) -> int:
-        """The number of the entry that published ``target``, which says the same. Raises VerificationFailed."""
-        number = target.custom.get(LOG_INDEX)
+    async def require_logged(self, log: BelievedLog, target: VerifiedTarget, hint: int | None = None) -> int:
+        """The number of the entry that published ``target``, which says the same. Raises VerificationFailed.
+
+        ``hint``: what the project's page says it is, for a target that does not say it: its developers signed before
+        the entry was there. Without either the whole log is read.
+        """
+        number = target.custom.get(LOG_INDEX, hint)
+        if number is None:
+            found = (await self._replay(log, lambda _: None)).files.get(target.path)
+            require_logged(target, found)
+            return found.index if found is not None else -1
         if type(number) is not int:
             raise VerificationFailed(
                 "signed, but not in the log",

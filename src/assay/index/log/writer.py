@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tuf.api.metadata import Targets, Timestamp
 
+from assay.formats.pages import ProjectPage
 from assay.index.ledger.publications import Intent
 from assay.index.log.entries import entries_of
 from assay.index.published import PublishedStore
@@ -41,6 +42,12 @@ class LogDraft:
     def numbered(self, targets: Sequence[NewTarget]) -> list[NewTarget]:
         """``targets`` with the number of their entry in ``custom``."""
         return [replace(target, custom={**target.custom, LOG_INDEX: self.indexes[target.path]}) for target in targets]
+
+    def numbered_page(self, page: ProjectPage) -> ProjectPage:
+        """``page`` of a claimed project with the numbers of its new files' entries: no target of theirs can have them."""
+        paths = {file: TargetPath(file.url.removeprefix("../../")) for file in page.files}
+        files = [replace(file, log_index=self.indexes.get(path, file.log_index)) for file, path in paths.items()]
+        return replace(page, files=tuple(files))
 
 
 class LogWriter:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuf.api.metadata import SuccinctRoles, Targets
 
-from assay.formats.pages import render_page_json
+from assay.formats.pages import ProjectPage, render_page_json
 from assay.index.ledger.publications import Intent
 from assay.index.log import LogDraft
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
@@ -83,7 +83,7 @@ def draft_publication(
     pins: Mapping[str, bytes],
 ) -> Draft:
     """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
-    pages = {project: render_page_json(page) for project, page in applied.pages.items()}
+    pages = {project: render_page_json(page) for project, page in _numbered(applied, log).items()}
     published: Sequence[NewTarget] = (*applied.targets, *claims.restored)
     if log is not None:
         published = log.numbered(published)
@@ -192,6 +192,13 @@ def _self_check_failed(path: str, expected: str, found: str) -> SignerRefused:
         expected=expected,
         found=found,
     )
+
+
+def _numbered(applied: Applied, log: LogDraft | None) -> Mapping[ProjectName, ProjectPage]:
+    """The new pages; those of claimed projects name the log entries that developers' signatures cannot."""
+    if log is None:
+        return applied.pages
+    return {name: log.numbered_page(p) if name in applied.claims else p for name, p in applied.pages.items()}
 
 
 def _page_targets(pages: Mapping[ProjectName, bytes]) -> list[NewTarget]:
