@@ -91,10 +91,12 @@ class Simulator:
             self.put(name, plan_bin(old, change, self.now, LIFETIMES))
         self.seal_off()
 
-    def seal_off(self) -> None:
-        """A new snapshot of every role as it is, and a timestamp for it."""
+    def seal_off(self, unserved: Mapping[str, int] | None = None) -> None:
+        """A new snapshot of every role as it is, and a timestamp for it. ``unserved``: roles that are only listed."""
         old, stamp = self.roles.get(SNAPSHOT), self.roles.get(TIMESTAMP)
-        versions = {role: body.version for role, body in self.roles.items() if isinstance(body, Targets)}
+        versions = dict(unserved or {}) | {
+            role: body.version for role, body in self.roles.items() if isinstance(body, Targets)
+        }
         snapshot = plan_snapshot(old if isinstance(old, Snapshot) else None, versions, self.now, LIFETIMES)
         self.put(SNAPSHOT, snapshot)
         data = self.files[metadata_filename(SNAPSHOT, snapshot.version)]

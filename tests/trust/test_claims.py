@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 from tuf.api.metadata import Delegations, Targets
+from tuf.ngclient import UpdaterConfig
 
 from assay.keys.files import Scheme, generate_private_key
 from assay.model.digests import sha256_of
@@ -27,22 +28,24 @@ from assay.trust.claims import (
     with_revocations,
 )
 from assay.trust.envelope import parse_envelope, sign_envelope
-from assay.trust.layout import CLAIMED, CLAIMED_NEW
-from support.claims import claim_of, claimed_index, delegate_to_claims, put_claims
-from support.simulator import NOW, AssayClient, Simulator, StockClient, both, verdict
+from assay.trust.layout import CLAIMED, CLAIMED_NEW, SPEC_VERSION, TARGETS
+from assay.trust.seal import MAX_SEALS
+from assay.trust.update import MAX_VISITED_ROLES
+from support.claims import claim_of, claimed_index, delegate_to_claims, put_claims, put_role
+from support.simulator import LIFETIMES, NOW, SIGNERS, AssayClient, Simulator, StockClient, both, verdict
 
 HOLDER, DEVELOPER, OTHER = (CryptoSigner.generate_ed25519() for _ in range(3))
 NAMES = st.from_regex(r"\A[a-c]([a-c0-1-]{0,4}[a-c0-1])?\Z").map(ProjectName)
 
 
-def tree_of(names: set[ProjectName]) -> dict[str, Delegations]:
+def tree_of(names: set[ProjectName], top: str = CLAIMED_NEW, holder: CryptoSigner = HOLDER) -> dict[str, Delegations]:
     claims = {name: claim_of(name, DEVELOPER) for name in names}
-    return plan_delegations(CLAIMED_NEW, claims, [HOLDER.public_key], 1)
+    return plan_delegations(top, claims, [holder.public_key], 1)
 
 
-def way_to(tree: dict[str, Delegations], project: ProjectName) -> list[str]:
+def way_to(tree: dict[str, Delegations], project: ProjectName, top: str = CLAIMED_NEW) -> list[str]:
     """The roles that a client's search visits for a file of ``project``, pre-order, until it ends."""
-    visited, pending = [], [CLAIMED_NEW]
+    visited, pending = [], [top]
     while pending:
         role = pending.pop()
         visited.append(role)
@@ -89,6 +92,33 @@ def test_spread_claims_are_found_by_stock_clients(tmp_path: Path) -> None:
     for client in both(index, tmp_path):
         assert verdict(client, index, "packages/p0299/1/x") == sha256_of(b"good")
         assert verdict(client, index, "packages/p0000/1/x") == sha256_of(b"good")
+        assert verdict(client, index, "packages/unclaimed/1/x") == "none"
+
+
+def test_a_lookup_through_every_level_stays_below_what_stock_clients_visit() -> None:
+    """Six large seals of three roles each, both trees of claims, the bins, and the claim's own role or a bin."""
+    assert 1 + 1 + MAX_SEALS * 3 + 2 * (1 + MAX_DEPTH) + 2 <= UpdaterConfig().max_delegations == MAX_VISITED_ROLES
+
+
+def test_of_100000_claimed_projects_stock_clients_find_each(tmp_path: Path) -> None:
+    """Names as people choose them: few beginnings, long families. Only the roles on the way are really there."""
+    families = [f"{a}{b}" for a in ("py", "django-", "a", "z", "aws-cdk-", "new", "x-") for b in "abcdefghij"]
+    names = sorted({f"{family}{number:x}" for family in families for number in range(7, 10**7, 6997)})[:100_000]
+    assert len(names) == 100_000
+    index = Simulator()
+    tree = tree_of({ProjectName(name) for name in names}, CLAIMED, SIGNERS[TARGETS])
+    wanted = [ProjectName(name) for name in (names[0], names[50_000], names[-1])]
+    for role in {role for project in wanted for role in way_to(tree, project, CLAIMED)[:-1]}:
+        index.put(role, Targets(1, SPEC_VERSION, NOW + LIFETIMES.claimed, {}, tree[role]), SIGNERS[TARGETS])
+    for project in wanted:
+        put_role(index, claim_of(project, DEVELOPER), {f"packages/{project}/1/x": b"good"}, DEVELOPER)
+    delegate_to_claims(index, CLAIMED)
+    index.seal_off({**dict.fromkeys(tree, 1), **{claim_role(ProjectName(name)): 1 for name in names}})
+    assert len(index.files["2.snapshot.json"]) > UpdaterConfig().snapshot_max_length
+    for client in both(index, tmp_path):
+        for project in wanted:
+            assert verdict(client, index, f"packages/{project}/1/x") == sha256_of(b"good")
+        assert verdict(client, index, f"packages/{wanted[0]}/2/y") == "none"
         assert verdict(client, index, "packages/unclaimed/1/x") == "none"
 
 
@@ -156,15 +186,15 @@ def test_a_delegation_that_covers_more_than_its_project_is_no_claim() -> None:
     delegation = claim_of("mine", DEVELOPER).delegation()
     delegation.paths = ["packages/*/*/*"]
     keys: dict[str, Key] = {DEVELOPER.public_key.keyid: DEVELOPER.public_key}
-    role = Targets(1, None, NOW, {}, Delegations(keys, {"claim-mine": delegation}))
+    role = Targets(1, SPEC_VERSION, NOW, {}, Delegations(keys, {"claim-mine": delegation}))
     with pytest.raises(VerificationFailed, match="covers its own project"):
         claims_in(role)
 
 
 def test_revocations_come_back_as_they_were_written() -> None:
-    role = with_revocations(Targets(1, None, NOW, {}), {ProjectName("mine"): 7})
+    role = with_revocations(Targets(1, SPEC_VERSION, NOW, {}), {ProjectName("mine"): 7})
     assert revocations_in(role) == {"mine": 7}
-    assert revocations_in(Targets(1, None, NOW, {})) == {}
+    assert revocations_in(Targets(1, SPEC_VERSION, NOW, {})) == {}
     role.unrecognized_fields["x-assay-revoked"] = ["mine"]
     with pytest.raises(VerificationFailed):
         revocations_in(role)

@@ -28,13 +28,10 @@ CLAIM_PREFIX: Final = "claim-"
 CLAIM_FIELD: Final = "x-assay-claim"
 REVOKED_FIELD: Final = "x-assay-revoked"
 MAX_DELEGATIONS: Final = 250
-"""More claims in one role are spread: what a client fetches for one project stays near 100 kB."""
+"""More claims in one role are spread over at most so many others: what a client fetches for one stays near 100 kB."""
 
-MAX_DEPTH: Final = 4
-"""Levels of ``claimed_...``: a lookup that passes six seals stays below 32 roles."""
-
-MAX_CLAIMS: Final = 30_000
-"""``snapshot`` lists each claim's role: with 16,384 bins it would pass 2,000,000 bytes, the limit of stock clients."""
+MAX_DEPTH: Final = 3
+"""Levels of ``claimed_...``: a lookup that passes six large seals stays below the 32 roles of stock clients."""
 
 MAX_KEYS: Final = 16
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -177,11 +174,7 @@ def _spread(
 ) -> None:
     here, groups = names, list[list[ProjectName]]()
     if len(names) > MAX_DELEGATIONS and depth < MAX_DEPTH:
-        by_start: dict[str, list[ProjectName]] = defaultdict(list)
-        for name in names:
-            by_start[name[: len(prefix) + 1]].append(name)
-        here = [name for group in by_start.values() if len(group) == 1 for name in group]
-        groups = [group for group in by_start.values() if len(group) > 1]
+        here, groups = _grouped(prefix, names)
     roles = {claims[name].role: claims[name].delegation() for name in here}
     used = {key.keyid: key for name in here for key in claims[name].keys}
     for group in groups:
@@ -193,6 +186,28 @@ def _spread(
         used |= keys
         _spread(top, child, start, group, depth + 1, claims, keys, threshold, found)
     found[role] = Delegations(used, roles)
+
+
+def _grouped(prefix: str, names: list[ProjectName]) -> tuple[list[ProjectName], list[list[ProjectName]]]:
+    """The sorted ``names``, which begin with ``prefix``, as names that stand alone and groups with a common start.
+
+    Large groups are divided again as long as all together stay few. The bound is the smallest power of two that allows
+    it: one claim more changes the groups seldom.
+    """
+    bound = MAX_DELEGATIONS
+    while len(groups := _divided(prefix, names, bound)) > MAX_DELEGATIONS and bound < len(names):
+        bound *= 2
+    return [group[0] for group in groups if len(group) == 1], [group for group in groups if len(group) > 1]
+
+
+def _divided(prefix: str, names: list[ProjectName], bound: int) -> list[list[ProjectName]]:
+    by_start: dict[str, list[ProjectName]] = defaultdict(list)
+    for name in names:
+        by_start[name[: len(prefix) + 1]].append(name)
+    found = []
+    for group in by_start.values():
+        found += [group] if len(group) <= bound else _divided(_common_start(group), group, bound)
+    return found
 
 
 def _common_start(names: list[ProjectName]) -> str:

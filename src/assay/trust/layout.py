@@ -52,11 +52,14 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class RoleLimits:
-    """Largest accepted size of each role's file in bytes; the defaults are those of stock clients (python-tuf 7)."""
+    """Largest accepted size of each role's file in bytes; the defaults are those of stock clients (python-tuf 7).
+
+    Only ``snapshot`` may be larger: ``timestamp`` states its length, and then stock clients go by that.
+    """
 
     root: int = 512_000
     timestamp: int = 16_384
-    snapshot: int = 2_000_000
+    snapshot: int = 10_000_000
     targets: int = 5_000_000
 
     def for_role(self, role: str) -> int:

@@ -44,7 +44,7 @@ class LogDraft:
         return [replace(target, custom={**target.custom, LOG_INDEX: self.indexes[target.path]}) for target in targets]
 
     def numbered_page(self, page: ProjectPage) -> ProjectPage:
-        """``page`` of a claimed project with the numbers of its new files' entries: no target of theirs can have them."""
+        """``page`` of a claimed project with its new files' entry numbers, which no target of theirs can have."""
         paths = {file: TargetPath(file.url.removeprefix("../../")) for file in page.files}
         files = [replace(file, log_index=self.indexes.get(path, file.log_index)) for file, path in paths.items()]
         return replace(page, files=tuple(files))

@@ -19,8 +19,6 @@ from assay.model.errors import NotAllowed, NotFresh, SignerRefused, Verification
 from assay.model.names import ProjectName
 from assay.trust.claim_search import FoundClaim, all_delegating, claiming_roles, find_claim
 from assay.trust.claims import (
-    CLAIM_PREFIX,
-    MAX_CLAIMS,
     Claim,
     claim_role,
     claims_in,
@@ -38,6 +36,7 @@ from assay.trust.layout import (
     SEAL_PREFIX,
     TARGETS,
     Lifetimes,
+    RoleLimits,
     TargetPath,
     file_target,
 )
@@ -45,6 +44,8 @@ from assay.trust.offline import OfflineRoles
 from assay.trust.plan import NewTarget
 
 MAX_ROLE_BYTES: Final = 2_000_000
+MAX_SNAPSHOT_BYTES: Final = RoleLimits().snapshot * 9 // 10
+BYTES_BESIDE_NAME: Final = len('"":{"version":1234},')
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,14 @@ class PublishedClaims:
         project = proposal.project
         if proposal.origin != "upload" or CLAIMED_NEW not in claiming_roles(self._state.targets()):
             raise NotAllowed("this project cannot be claimed here", subject=project, rule="claim-impossible")
-        if found is None and self._state.snapshot is not None:
-            claims = sum(name.startswith(CLAIM_PREFIX) for name in self._state.snapshot.meta)
-            if claims >= MAX_CLAIMS:
-                raise NotAllowed(
-                    "this index takes no more claims", rule="claims-full", expected=f"at most {MAX_CLAIMS}"
-                )
+        if found is None and self._snapshot_bytes() > MAX_SNAPSHOT_BYTES:
+            raise NotAllowed(
+                "this index takes no more claims: its snapshot lists every one, and clients read no larger one",
+                subject=project,
+                rule="claims-full",
+                expected=f"a snapshot of at most {MAX_SNAPSHOT_BYTES} bytes",
+                found=f"about {self._snapshot_bytes()} bytes",
+            )
         moves = self._after is not None and (project in self._after) != self._is_settled(project)
         rekeyed = earlier is not None and found is not None and earlier.claim != found.claim
         if moves or rekeyed or project in self._revoked:
@@ -261,6 +264,11 @@ class PublishedClaims:
     def _listed(self, role: str) -> int:
         meta = self._state.snapshot.meta.get(f"{role}.json") if self._state.snapshot else None
         return meta.version if meta else 0
+
+    def _snapshot_bytes(self) -> int:
+        """About how large the published snapshot is."""
+        listed = self._state.snapshot.meta if self._state.snapshot else {}
+        return sum(map(len, listed)) + BYTES_BESIDE_NAME * len(listed)
 
     def _nodes(self, top: str) -> dict[str, Targets]:
         return {} if self._state.timestamp is None else self._state.ask(all_delegating(self._state.trusted, top))
