@@ -1,8 +1,9 @@
 """The command line: one file per verb, thin, imported only when its verb is used."""
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
+from typing import Final
 
 import click
 
@@ -10,63 +11,76 @@ from assay import __version__
 from assay.cli.output import report_error
 from assay.model.errors import AssayError
 
-VERBS = {
-    "archive": "a project that takes no more uploads",
-    "attest": "attest files with an organisation's own authority",
-    "attester": "who attests a project's files (PEP 740)",
-    "audit": "is this installed environment what the index vouches for?",
-    "ceremony": "offline keys: plan, sign, verify and publish",
-    "claim": "only a project's own developers can publish for it",
-    "certificate": "the OpenPGP certificates of a project",
-    "deprecate": "tell installers that a project is obsolete",
-    "doctor": "does everything that the index says agree?",
-    "demo": "the whole story in one minute, ending in attacks that fail",
-    "explain": "who vouches for a file, since when, with which authority",
-    "grant": "who may upload to a project",
-    "init": "make the data folder of an index",
-    "key": "make and inspect keys",
-    "lock": "is every hash in these lock files what the index vouches for?",
-    "log": "does the index show everybody the same, and is everything it signed in its log?",
-    "project": "register, list and transfer projects",
-    "publish": "sign and upload files of a claimed project",
-    "publisher": "trusted publishing: which CI may upload what",
-    "quarantine": "offer nothing of a project, take nothing for it",
-    "reactivate": "undo archive, deprecate or quarantine",
-    "remove": "take a file, a version or a project away for good",
-    "run": "run any installer, verified",
-    "seal": "make what was published unchangeable",
-    "serve": "run the index",
-    "takedown": "a file that must never be installed again",
-    "token": "API tokens: create, list, revoke",
-    "trust": "which indexes this machine trusts",
-    "trust-root": "an organisation's own attestation authority",
-    "tuf-client": "the conformance protocol for TUF clients",
-    "unyank": "undo a yank",
-    "user": "accounts: create, list",
-    "verify": "are these files what the index vouches for?",
-    "witness": "co-sign what an index publishes, on another machine",
-    "yank": "installers pass a file or version over unless it is pinned",
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Install": {
+        "run": "run any installer, verified",
+        "trust": "which indexes this machine trusts",
+        "explain": "who vouches for a file, since when, with which authority",
+        "verify": "are these files what the index vouches for?",
+        "audit": "is this installed environment what the index vouches for?",
+        "lock": "is every hash in these lock files what the index vouches for?",
+        "demo": "the whole story in one minute, ending in attacks that fail",
+    },
+    "Publish": {
+        "publish": "sign and upload files of a claimed project",
+        "claim": "only a project's own developers can publish for it",
+        "attest": "attest files with an organisation's own authority",
+        "certificate": "the OpenPGP certificates of a project",
+        "attester": "who attests a project's files (PEP 740)",
+        "publisher": "trusted publishing: which CI may upload what",
+    },
+    "Run an index": {
+        "serve": "run the index",
+        "init": "make the data folder of an index",
+        "doctor": "does everything that the index says agree?",
+        "user": "accounts: create, list",
+        "token": "API tokens: create, list, revoke",
+        "project": "register, list and transfer projects",
+        "grant": "who may upload to a project",
+        "yank": "installers pass a file or version over unless it is pinned",
+        "unyank": "undo a yank",
+        "remove": "take a file, a version or a project away for good",
+        "archive": "a project that takes no more uploads",
+        "deprecate": "tell installers that a project is obsolete",
+        "quarantine": "offer nothing of a project, take nothing for it",
+        "reactivate": "undo archive, deprecate or quarantine",
+    },
+    "Offline keys, and what only they can do": {
+        "ceremony": "plan, sign, verify and publish",
+        "key": "make and inspect keys",
+        "seal": "make what was published unchangeable",
+        "takedown": "a file that must never be installed again",
+        "trust-root": "an organisation's own attestation authority",
+    },
+    "A second pair of eyes": {
+        "witness": "co-sign what an index publishes, on another machine",
+        "log": "does the index show everybody the same, and is everything it signed in its log?",
+        "tuf-client": "the conformance protocol for TUF clients",
+    },
 }
+VERBS: Final = frozenset(verb for verbs in SECTIONS.values() for verb in verbs)
 
 
 class LazyGroup(click.Group):
     """A group whose verbs are modules ``assay.cli.<verb>`` with a ``command``, loaded on use."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Every verb, in order."""
-        return sorted(verb for verb in VERBS if find_spec(_module(verb)) is not None)
+        """Every verb, in alphabetical order."""
+        return sorted(VERBS)
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         """The verb's command."""
-        if name not in VERBS or find_spec(_module(name)) is None:
+        if name not in VERBS:
             return None
         command: click.Command = import_module(_module(name)).command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, VERBS[verb]) for verb in self.list_commands(_ctx)])
+        """The verbs by who uses them, without importing any."""
+        width = max(map(len, VERBS))
+        for title, verbs in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(verb.ljust(width), what) for verb, what in verbs.items()])
 
 
 def _module(verb: str) -> str:
