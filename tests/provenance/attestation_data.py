@@ -1,4 +1,6 @@
-"""Real attestations of published files, kept beside the repository (their source stands in the README there)."""
+"""Real attestations of published files, recorded once: the test assets of the public project
+trailofbits/pypi-attestations (Apache-2.0, ``test/assets``), kept beside the repository, which has no copy of them.
+"""
 
 import json
 from collections.abc import Callable
@@ -21,7 +23,7 @@ class MissingDataError(RuntimeError):
 def read(name: str) -> bytes:
     path = FOLDER / name
     if not path.is_file():
-        raise MissingDataError(f"these tests need {name} in ../shared/data/attestations, beside the repository")
+        raise MissingDataError(f"these tests need {name} of trailofbits/pypi-attestations (test/assets) in {FOLDER}")
     return path.read_bytes()
 
 

@@ -469,12 +469,12 @@ def test_a_build_says_source_workflow_and_builder() -> None:
     [
         (BuildRule(), None),
         (BuildRule(source=SOURCE.upper().replace("HTTPS", "https"), workflow=".github/workflows/release.yml"), None),
-        (BuildRule(builder=f"{SOURCE}/.github/workflows/release.yml", ref_prefix="refs/tags/"), None),
+        (BuildRule(builder=f"{SOURCE}/.github/workflows/release.yml", ref="refs/tags/*"), None),
         (BuildRule(builder=f"{SOURCE}/.github/workflows/release.yml@refs/tags/v0.0.19"), None),
         (BuildRule(builder=f"{SOURCE}/.github/workflows/release.yml@refs/tags/v9"), "builder"),
         (BuildRule(source="https://github.com/evil/pypi-attestations"), "source repository"),
         (BuildRule(workflow=".github/workflows/other.yml"), "workflow"),
-        (BuildRule(ref_prefix="refs/heads/main"), "ref"),
+        (BuildRule(ref="refs/heads/main"), "ref"),
     ],
 )
 def test_policy_matches_builds(rule: BuildRule, differs: str | None) -> None:

@@ -104,6 +104,54 @@ def test_first_seen_is_who_it_is_and_binds_the_repository_not_the_workflow(compa
     assert refusal_of(company, [ExpectedPublisher(other, company.trust, TERM, first_seen=True)]) == "attestation-owner"
 
 
+@pytest.mark.parametrize(
+    ("ref", "wanted", "good"),
+    [
+        ("refs/tags/v1", "refs/tags/*", True),
+        ("refs/tags/project@1.0", "refs/tags/*", True),
+        ("refs/heads/main", "refs/heads/main", True),
+        ("refs/heads/main-evil", "refs/heads/main", False),
+        ("refs/heads/evil", "refs/tags/*", False),
+        ("refs/tags-evil/v1", "refs/tags/*", False),
+    ],
+)
+def test_a_publisher_may_be_bound_to_tags_or_to_a_branch(
+    company: Organisation, ref: str, wanted: str, good: bool
+) -> None:
+    run = replace(WORKFLOW, ref=ref, build_config=f"{WORKFLOW.repository}//ci.yml@{ref}")
+    expected = [ExpectedPublisher(replace(FORGE, ref=wanted), company.trust, TERM)]
+    if good:
+        assert verify(company, expected, identity=run) == expected[0].publisher
+    else:
+        assert refusal_of(company, expected, identity=run) == "attestation-ref"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "ref"),
+    [
+        ("ci.yml@refs/tags/v1", "refs/tags/v1"),
+        ("evil.yml", "refs/tags/v1"),
+        ("ci.yml", "refs/tags/v2"),
+        ("../ci.yml", "refs/tags/v1"),
+        ("CI.yml", "refs/tags/v1"),
+        ("cі.yml", "refs/tags/v1"),  # noqa: RUF001  (a Cyrillic letter)
+    ],
+)
+def test_a_workflow_that_only_looks_like_the_expected_one_is_refused(
+    company: Organisation, workflow: str, ref: str
+) -> None:
+    run = replace(WORKFLOW, build_config=f"{WORKFLOW.repository}//{workflow}@{ref}")
+    assert refusal_of(company, [ExpectedPublisher(FORGE, company.trust, TERM)], identity=run) == "attestation-workflow"
+
+
+def test_a_ref_with_an_at_sign_is_read_whole(company: Organisation) -> None:
+    ref = "refs/tags/project@1.0"
+    run = replace(WORKFLOW, ref=ref, build_config=f"{WORKFLOW.repository}//ci.yml@{ref}")
+    attestation = parse_attestation(company.attest(run))
+    [seen] = verify_first_seen([attestation], company.trust, filename=GITHUB.filename, sha256=GITHUB.sha256, now=SOON)
+    assert seen.publisher == FORGE
+
+
 HUB = GitHubPublisher("org/project", "release.yml", owner_id="1", repository_id="2")
 
 
@@ -115,6 +163,7 @@ HUB = GitHubPublisher("org/project", "release.yml", owner_id="1", repository_id=
         (HUB, replace(HUB, owner_id="9"), False),
         (HUB, replace(HUB, owner_id=None, repository_id=None, repository="Org/Project"), True),
         (HUB, replace(HUB, owner_id=None, repository="org/other"), False),
+        (GitHubPublisher("kind/x", "a.yml"), GitHubPublisher("\N{KELVIN SIGN}ind/x", "a.yml"), False),
         (HUB, replace(HUB, server="https://hub.example.org"), False),
         (HUB, GitLabPublisher("org/project"), False),
         (GooglePublisher("a@example.org"), GooglePublisher("a@example.org"), True),

@@ -176,25 +176,67 @@ def test_an_attestation_from_the_future_is_refused(organisation: Organisation) -
     assert found.rule == "attestation-future"
 
 
-def build_statement(repository: str) -> bytes:
+REPOSITORY = "https://git.example.org/org/project"
+
+
+def build_statement(
+    *,
+    repository: str = REPOSITORY,
+    path: str = "ci.yml",
+    ref: str = "refs/tags/v1",
+    commit: str = "0" * 40,
+    builder: str = "https://example.org/runner",
+) -> bytes:
     predicate: dict[str, object] = {
         "buildDefinition": {
             "buildType": "https://example.org/ci/v1",
-            "externalParameters": {"workflow": {"repository": repository, "path": "ci.yml", "ref": "refs/tags/v1"}},
+            "externalParameters": {"workflow": {"repository": repository, "path": path, "ref": ref}},
+            "resolvedDependencies": [{"uri": f"git+{repository}@{ref}", "digest": {"gitCommit": commit}}],
         },
-        "runDetails": {"builder": {"id": "https://example.org/runner"}},
+        "runDetails": {"builder": {"id": builder}},
     }
     return render_statement(GITHUB.filename, GITHUB.sha256, SLSA_V1, predicate)
 
 
-def test_a_build_provenance_that_contradicts_its_signer_is_refused(organisation: Organisation) -> None:
+BUILT = replace(
+    WORKFLOW,
+    runner="git-hosted",
+    build_signer=f"{REPOSITORY}//ci.yml@refs/tags/v1",
+    run=f"{REPOSITORY}/-/jobs/1",
+)
+
+
+@pytest.mark.parametrize(
+    "builder",
+    ["https://example.org/runner", f"{REPOSITORY}//ci.yml@refs/tags/v1", "https://git.example.org/git-hosted"],
+)
+def test_a_build_provenance_that_agrees_with_its_signer_is_shown(organisation: Organisation, builder: str) -> None:
     publisher = GitLabPublisher("org/project", "ci.yml", server="https://git.example.org")
-    honest = organisation.attest(WORKFLOW, statement=build_statement("https://git.example.org/org/project"))
-    build = verify(honest, organisation.trust, publisher).build
+    build = verify(
+        organisation.attest(BUILT, statement=build_statement(builder=builder)), organisation.trust, publisher
+    ).build
     assert build is not None
-    assert build.builder == "https://example.org/runner"
-    boasting = organisation.attest(WORKFLOW, statement=build_statement("https://git.example.org/famous/project"))
-    assert refusal(boasting, organisation.trust, publisher).rule == "attestation-build-source"
+    assert build.builder == builder
+    assert build.run == BUILT.run
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"repository": "https://git.example.org/famous/project"},
+        {"path": "release.yml"},
+        {"ref": "refs/heads/main"},
+        {"commit": "1" * 40},
+        {"builder": "https://git.example.org/famous/builder//build.yml@refs/tags/v1"},
+        {"builder": "https://git.example.org/self-hosted"},
+    ],
+)
+def test_a_build_provenance_that_contradicts_its_signer_is_refused(
+    organisation: Organisation, changes: dict[str, str]
+) -> None:
+    publisher = GitLabPublisher("org/project", "ci.yml", server="https://git.example.org")
+    boasting = organisation.attest(BUILT, statement=build_statement(**changes))
+    assert refusal(boasting, organisation.trust, publisher).rule == "attestation-build"
 
 
 def test_identities_that_no_certificate_can_carry_are_refused(organisation: Organisation) -> None:

@@ -247,7 +247,7 @@ def test_policy_matches_the_build(registered: SigningIndex, company: Organisatio
     registered.upload(attestations=[attest(registered, company, slsa=built_from(source))])
     for rule in (
         BuildRule(source=source),
-        BuildRule(workflow="ci.yml", ref_prefix="refs/tags/"),
+        BuildRule(workflow="ci.yml", ref="refs/tags/*"),
         BuildRule(builder="https://git.example.org/runner"),
     ):
         evidence = client.install(policy=ProvenancePolicy(builds=(ExpectedBuild(("demo",), rule),))).evidence
@@ -256,7 +256,7 @@ def test_policy_matches_the_build(registered: SigningIndex, company: Organisatio
     for rule in (
         BuildRule(source="https://git.example.org/org/other"),
         BuildRule(workflow="nightly.yml"),
-        BuildRule(ref_prefix="refs/heads/"),
+        BuildRule(ref="refs/heads/*"),
         BuildRule(builder="https://git.example.org/laptop"),
     ):
         with pytest.raises(RefusedByPolicy) as caught:

@@ -34,7 +34,7 @@ trust_root = "ours.json"
 [[provenance.builds]]
 projects = ["demo", "other"]
 source = "https://github.com/org/demo"
-ref_prefix = "refs/tags/"
+ref = "refs/tags/*"
 """
 
 
@@ -48,7 +48,7 @@ def test_everything_a_policy_can_say(tmp_path: Path) -> None:
     assert (demo.signature, demo.attestation) == (False, True)
     assert demo.attesters[0].publisher == GitHubPublisher("org/demo", "release.yml")
     assert demo.attesters[0].trust is not None
-    assert demo.builds == (BuildRule(source="https://github.com/org/demo", ref_prefix="refs/tags/"),)
+    assert demo.builds == (BuildRule(source="https://github.com/org/demo", ref="refs/tags/*"),)
     internal = found.demands(parse_project_name("internal-tool"))
     assert internal.fingerprints == ("5E9A5D4B" + "0" * 32,)
     assert internal.signature

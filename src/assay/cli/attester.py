@@ -32,6 +32,7 @@ def command() -> None:
 @click.option("--issuer", metavar="URL", help="GitHub Enterprise: who issues identity tokens.")
 @click.option("--owner-id", help="Immutable; protects against whoever takes over a deleted name.")
 @click.option("--repository-id")
+@click.option("--ref", help="The branch or tag that it runs on: refs/heads/main, or refs/tags/*.")
 @click.option("--environment", help="Shown; it stands in no certificate.")
 @click.option("--trust-root", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A trusted_root.json.")
 @click.option("--optional", is_flag=True, help="Accept uploads without attestations, too.")

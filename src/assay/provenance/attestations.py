@@ -29,11 +29,10 @@ from assay.provenance.identities import (
     SigningCertificate,
     bad_certificate,
     read_signing_certificate,
-    same_uri,
 )
 from assay.provenance.publishers import Publisher, publisher_of, require_publisher
 from assay.provenance.sigstore_trust import LoadedTrust, SigstoreTrust, load_trust
-from assay.provenance.slsa import SLSA_V1, BuildProvenance, parse_build_provenance
+from assay.provenance.slsa import SLSA_V1, BuildProvenance, agreed_build, parse_build_provenance
 
 PUBLISH_V1: Final = "https://docs.pypi.org/attestations/publish/v1"
 """An identifier that PEP 740's clients write; no address that anybody is to fetch."""
@@ -103,7 +102,8 @@ def verify_attestation(
     identity = certificate.identity
     expected = publisher_of(identity) if isinstance(publisher, FirstSeen) else publisher
     require_publisher(identity, expected)
-    _require_agreement(build, identity)
+    if build is not None:
+        build = agreed_build(build, identity)
     return VerifiedAttestation(
         filename=filename,
         sha256=sha256,
@@ -260,16 +260,3 @@ def render_bundle(attestation: Attestation) -> bytes:
             },
         }
     )
-
-
-def _require_agreement(build: BuildProvenance | None, identity: SignerIdentity) -> None:
-    """A build provenance must not name another repository than the certificate of who signed it."""
-    if build is None or build.source is None or identity.repository is None:
-        return
-    if not same_uri(build.source.removesuffix(".git"), identity.repository):
-        raise VerificationFailed(
-            "the build provenance contradicts the certificate of its signer",
-            rule="attestation-build-source",
-            expected=identity.repository,
-            found=build.source[:300],
-        )

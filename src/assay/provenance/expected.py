@@ -16,7 +16,7 @@ from assay.model.errors import Reading, VerificationFailed
 from assay.model.signers import Term
 from assay.provenance.attestation_format import Attestation
 from assay.provenance.attestations import FIRST_SEEN, VerifiedAttestation, verify_attestation
-from assay.provenance.identities import SignerIdentity, read_signing_certificate
+from assay.provenance.identities import SignerIdentity, read_signing_certificate, same_uri
 from assay.provenance.openpgp import Certificate, RetiredKeys, VerifiedSignature, verify_signature
 from assay.provenance.publishers import (
     GitHubPublisher,
@@ -37,6 +37,7 @@ _GETTING_CLOSER: Final = (
     "attestation-repository",
     "attestation-owner",
     "attestation-workflow",
+    "attestation-ref",
     "signer-withdrawn",
 )
 
@@ -191,7 +192,7 @@ def is_same_project(publisher: Publisher, seen: Publisher) -> bool:
     ids, seen_ids = (publisher.owner_id, publisher.repository_id), (seen.owner_id, seen.repository_id)
     if None not in ids and None not in seen_ids:
         return same_forge and ids == seen_ids
-    return same_forge and publisher.repository.lower() == seen.repository.lower()
+    return same_forge and same_uri(publisher.repository, seen.repository)
 
 
 def _counts(term: Term, came: datetime, now: datetime, retired_keys: RetiredKeys) -> bool:

@@ -55,6 +55,16 @@ class SignerIdentity:
     trigger: str | None = None
     run: str | None = None
 
+    @property
+    def workflow(self) -> str | None:
+        """The path of ``build_config`` in ``repository``; a ref may contain ``@``, as tags of monorepos do."""
+        for checkout in (self.ref, self.digest):
+            start, end = f"{self.repository}/", f"@{checkout}"
+            found = self.build_config or ""
+            if self.repository and checkout and found.startswith(start) and found.endswith(end):
+                return found.removeprefix(start).removesuffix(end).removeprefix("/")
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class SigningCertificate:
@@ -137,6 +147,13 @@ def _identity(certificate: "Certificate") -> SignerIdentity:
     if "8" not in claims or not subjects:
         raise bad_certificate("it names no issuer or no subject")
     return SignerIdentity(subjects=subjects, **{CLAIMS[number]: text for number, text in claims.items()})
+
+
+def matches_ref(ref: str | None, wanted: str) -> bool:
+    """Whether ``ref`` is ``wanted``, or lies below it where that ends in ``/*`` (``refs/tags/*``)."""
+    if wanted.endswith("/*"):
+        return ref is not None and ref.startswith(wanted[:-1])
+    return ref == wanted
 
 
 def same_uri(left: str, right: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from assay.model.errors import CallerError, VerificationFailed
-from assay.provenance.identities import SignerIdentity, same_uri
+from assay.provenance.identities import SignerIdentity, matches_ref, same_uri
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 GITHUB: Final = "https://github.com"
@@ -21,6 +21,7 @@ IdentityRule = Literal[
     "attestation-issuer",
     "attestation-repository",
     "attestation-workflow",
+    "attestation-ref",
     "attestation-owner",
     "attestation-identity",
 ]
@@ -31,7 +32,9 @@ class GitHubPublisher:
     """A workflow of a GitHub repository. ``repository``: ``owner/name``, case does not matter, as on GitHub.
 
     ``workflow``: its filename under ``.github/workflows``. ``owner_id``, ``repository_id``: given, they must match,
-    so that whoever takes over a deleted name is refused. ``environment`` is shown but stands in no certificate.
+    so that whoever takes over a deleted name is refused. ``ref``: where the workflow must have run, ``refs/heads/main``
+    or ``refs/tags/*``, so that a branch with an edited workflow is refused. ``environment`` is shown but stands in no
+    certificate.
     """
 
     repository: str
@@ -39,6 +42,7 @@ class GitHubPublisher:
     environment: str | None = None
     owner_id: str | None = None
     repository_id: str | None = None
+    ref: str | None = None
     server: str = GITHUB
     issuer: str = GITHUB_ISSUER
 
@@ -52,6 +56,7 @@ class GitLabPublisher:
     environment: str | None = None
     owner_id: str | None = None
     repository_id: str | None = None
+    ref: str | None = None
     server: str = GITLAB
 
 
@@ -91,32 +96,61 @@ def _require_project(
     identity: SignerIdentity, publisher: GitHubPublisher | GitLabPublisher, issuer: str, workflow_path: str
 ) -> None:
     if identity.issuer != issuer:
-        _differs("attestation-issuer", "signed with an identity of another provider", issuer, identity.issuer)
+        _differs(
+            "signed with an identity of another provider",
+            rule="attestation-issuer",
+            expected=issuer,
+            found=identity.issuer,
+        )
     expected = f"{publisher.server}/{publisher.repository}"
     repository = identity.repository or "no repository"
     if not same_uri(repository, expected):
-        _differs("attestation-repository", "signed from another repository", expected, repository)
+        _differs("signed from another repository", rule="attestation-repository", expected=expected, found=repository)
     for name, wanted, found in (
         ("owner", publisher.owner_id, identity.owner_id),
         ("repository", publisher.repository_id, identity.repository_id),
     ):
         if wanted is not None and wanted != found:
-            _differs("attestation-owner", f"the {name}'s name is now another {name}'s", f"id {wanted}", f"id {found}")
+            _differs(
+                f"the {name}'s name is now another {name}'s",
+                rule="attestation-owner",
+                expected=f"id {wanted}",
+                found=f"id {found}",
+            )
     checkouts = [checkout for checkout in (identity.ref, identity.digest) if checkout]
     accepted = [f"{repository}{workflow_path}@{checkout}" for checkout in checkouts]
     if identity.build_config not in accepted:
         found = identity.build_config or "no workflow"
-        _differs("attestation-workflow", "signed by another workflow", f"{expected}{workflow_path}", found)
+        _differs(
+            "signed by another workflow",
+            rule="attestation-workflow",
+            expected=f"{expected}{workflow_path}",
+            found=found,
+        )
+    if publisher.ref is not None and not matches_ref(identity.ref, publisher.ref):
+        _differs(
+            "signed from another branch or tag",
+            rule="attestation-ref",
+            expected=publisher.ref,
+            found=identity.ref or "no ref",
+        )
 
 
 def _require_subject(identity: SignerIdentity, issuer: str, subject: str) -> None:
     if identity.issuer != issuer:
-        _differs("attestation-issuer", "signed with an identity of another provider", issuer, identity.issuer)
+        _differs(
+            "signed with an identity of another provider",
+            rule="attestation-issuer",
+            expected=issuer,
+            found=identity.issuer,
+        )
     if subject not in identity.subjects:
-        _differs("attestation-identity", "signed by somebody else", subject, ", ".join(identity.subjects))
+        _differs(
+            "signed by somebody else", rule="attestation-identity", expected=subject, found=", ".join(identity.subjects)
+        )
 
 
-def _differs(rule: IdentityRule, what: str, expected: str, found: str) -> NoReturn:
+def _differs(what: str, *, rule: IdentityRule, expected: str, found: str) -> NoReturn:
     raise VerificationFailed(
         what,
         rule=rule,
@@ -131,20 +165,20 @@ def publisher_of(identity: SignerIdentity) -> Publisher:
 
     Use it on the identity of a VerifiedAttestation only.
     """
-    workflow = (identity.build_config or "").removeprefix(identity.repository or "").rpartition("@")[0]
+    workflow = identity.workflow or ""
     github = f"{GITHUB}/"
     if identity.issuer == GITHUB_ISSUER and identity.repository and identity.repository.startswith(github):
-        if workflow.startswith("/.github/workflows/"):
+        if workflow.startswith(".github/workflows/"):
             return GitHubPublisher(
                 identity.repository.removeprefix(github),
-                workflow.removeprefix("/.github/workflows/"),
+                workflow.removeprefix(".github/workflows/"),
                 owner_id=identity.owner_id,
                 repository_id=identity.repository_id,
             )
-    elif identity.repository and identity.repository.startswith(f"{identity.issuer}/") and workflow.startswith("//"):
+    elif identity.repository and identity.repository.startswith(f"{identity.issuer}/") and workflow:
         return GitLabPublisher(
             identity.repository.removeprefix(f"{identity.issuer}/"),
-            workflow.removeprefix("//"),
+            workflow,
             owner_id=identity.owner_id,
             repository_id=identity.repository_id,
             server=identity.issuer,
@@ -158,15 +192,20 @@ def describe_publisher(publisher: Publisher) -> str:
     """One phrase for people: ``GitHub workflow release.yml of org/project``."""
     match publisher:
         case GitHubPublisher():
-            where = "" if publisher.server == GITHUB else f" on {publisher.server}"
+            where = _where(publisher, GITHUB)
             return f"GitHub workflow {publisher.workflow} of {publisher.repository}{where}"
         case GitLabPublisher():
-            where = "" if publisher.server == GITLAB else f" on {publisher.server}"
+            where = _where(publisher, GITLAB)
             return f"GitLab pipeline {publisher.workflow_filepath} of {publisher.repository}{where}"
         case GooglePublisher():
             return f"Google account {publisher.email}"
         case OidcPublisher():
             return f"{publisher.subject} (by {publisher.issuer})"
+
+
+def _where(publisher: GitHubPublisher | GitLabPublisher, public: str) -> str:
+    server = "" if publisher.server == public else f" on {publisher.server}"
+    return server if publisher.ref is None else f"{server} at {publisher.ref}"
 
 
 def render_publisher(publisher: Publisher) -> dict[str, str | None]:
@@ -179,7 +218,11 @@ def render_publisher(publisher: Publisher) -> dict[str, str | None]:
                 "workflow": publisher.workflow,
                 "environment": publisher.environment,
             }
-            extra = {"owner_id": publisher.owner_id, "repository_id": publisher.repository_id}
+            extra = {
+                "owner_id": publisher.owner_id,
+                "repository_id": publisher.repository_id,
+                "ref": publisher.ref,
+            }
             if (publisher.server, publisher.issuer) != (GITHUB, GITHUB_ISSUER):
                 extra |= {"server": publisher.server, "issuer": publisher.issuer}
         case GitLabPublisher():
@@ -189,7 +232,11 @@ def render_publisher(publisher: Publisher) -> dict[str, str | None]:
                 "workflow_filepath": publisher.workflow_filepath,
                 "environment": publisher.environment,
             }
-            extra = {"owner_id": publisher.owner_id, "repository_id": publisher.repository_id}
+            extra = {
+                "owner_id": publisher.owner_id,
+                "repository_id": publisher.repository_id,
+                "ref": publisher.ref,
+            }
             if publisher.server != GITLAB:
                 extra |= {"server": publisher.server}
         case GooglePublisher():
@@ -208,11 +255,11 @@ _KINDS: Final[dict[str, Callable[..., Publisher]]] = {
 _MEMBERS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "GitHub": (
         frozenset({"repository", "workflow"}),
-        frozenset({"environment", "owner_id", "repository_id", "server", "issuer"}),
+        frozenset({"environment", "owner_id", "repository_id", "ref", "server", "issuer"}),
     ),
     "GitLab": (
         frozenset({"repository"}),
-        frozenset({"workflow_filepath", "environment", "owner_id", "repository_id", "server"}),
+        frozenset({"workflow_filepath", "environment", "owner_id", "repository_id", "ref", "server"}),
     ),
     "Google": (frozenset({"email"}), frozenset()),
     "OIDC": (frozenset({"issuer", "subject"}), frozenset()),

@@ -1,15 +1,15 @@
 """SLSA v1 build provenance: where a file was built from, by which workflow and builder, and whether policy likes it.
 
-Invariant: a predicate is the signer's own word. ``verify_attestation`` refuses one that contradicts the signing
-certificate, so a rule that names a source repository is answered by both. Source:
-https://slsa.dev/spec/v1.0/provenance.
+Invariant: a predicate is the signer's own word, written by whoever may edit the workflow. ``agreed_build`` refuses one
+that contradicts the signing certificate and fills from it what the predicate leaves open, so a rule about source,
+workflow or ref is answered by the certificate authority. Source: https://slsa.dev/spec/v1.0/provenance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from assay.model.errors import RefusedByPolicy
-from assay.provenance.identities import same_uri
+from assay.model.errors import RefusedByPolicy, VerificationFailed
+from assay.provenance.identities import SignerIdentity, matches_ref, same_uri
 from assay.provenance.strict_json import JsonObject
 
 SLSA_V1: Final = "https://slsa.dev/provenance/v1"
@@ -37,13 +37,13 @@ class BuildRule:
     """What policy asks of a build; None asks nothing.
 
     ``source``: URI of the repository, case does not matter. ``workflow``: path in the repository. ``builder``: URI
-    of the builder; without ``@`` it means any version of it. ``ref_prefix``: such as ``refs/tags/``.
+    of the builder; without ``@`` it means any version of it. ``ref``: ``refs/heads/main``, or ``refs/tags/*``.
     """
 
     source: str | None = None
     workflow: str | None = None
     builder: str | None = None
-    ref_prefix: str | None = None
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,15 @@ def parse_build_provenance(predicate: JsonObject) -> BuildProvenance:
     metadata = run_details.optional_object("metadata")
     dependency_source, commit = _dependency(definition)
     stated = workflow.optional_text("repository") if workflow else parameters.optional_text("source")
+    if stated is not None and not same_uri(stated, dependency_source or stated):
+        commit = None
     return BuildProvenance(
         build_type=definition.text("buildType"),
         builder=run_details.object("builder").text("id"),
         source=stated or dependency_source,
         ref=workflow.optional_text("ref") if workflow else None,
         commit=commit,
-        workflow=workflow.optional_text("path") if workflow else parameters.optional_text("entryPoint"),
+        workflow=workflow.optional_text("path") if workflow else None,
         run=metadata.optional_text("invocationId") if metadata else None,
     )
 
@@ -87,6 +89,49 @@ def _dependency(definition: JsonObject) -> tuple[str | None, str | None]:
     return None, None
 
 
+def agreed_build(build: BuildProvenance, identity: SignerIdentity) -> BuildProvenance:
+    """``build``, completed by what the certificate of its signer says of the same run.
+
+    Raises VerificationFailed (``attestation-build``) where the two contradict each other.
+    """
+    source = build.source.removesuffix(".git") if build.source is not None else None
+    if source is not None and identity.repository is not None and not same_uri(source, identity.repository):
+        raise _contradiction("source repository", identity.repository, source)
+    for what, certified, said in (
+        ("ref", identity.ref, build.ref),
+        ("commit", identity.digest, build.commit),
+        ("workflow", identity.workflow, build.workflow),
+        ("builder", _certified_builder(build.builder, identity), build.builder),
+    ):
+        if certified is not None and said is not None and certified != said:
+            raise _contradiction(what, certified, said)
+    return replace(
+        build,
+        source=build.source or identity.repository,
+        ref=build.ref or identity.ref,
+        commit=build.commit or identity.digest,
+        workflow=build.workflow or identity.workflow,
+        run=build.run or identity.run,
+    )
+
+
+def _certified_builder(builder: str, identity: SignerIdentity) -> str | None:
+    """The builder as the certificate knows it: a workflow's URI, or a kind of runner. None for other builders."""
+    if "@" in builder:
+        return identity.build_signer
+    place, _, kind = builder.rpartition("/")
+    return f"{place}/{identity.runner}" if identity.runner is not None and kind.endswith("-hosted") else None
+
+
+def _contradiction(what: str, expected: str, found: str) -> VerificationFailed:
+    return VerificationFailed(
+        f"the build provenance contradicts the certificate of its signer: another {what}",
+        rule="attestation-build",
+        expected=expected,
+        found=found[:300],
+    )
+
+
 def mismatches(build: BuildProvenance, rule: BuildRule) -> tuple[Mismatch, ...]:
     """What ``rule`` asks for and ``build`` does not show; empty means that it matches."""
     found = []
@@ -97,8 +142,8 @@ def mismatches(build: BuildProvenance, rule: BuildRule) -> tuple[Mismatch, ...]:
     builder = build.builder if rule.builder and "@" in rule.builder else build.builder.partition("@")[0]
     if rule.builder is not None and builder != rule.builder:
         found.append(Mismatch("builder", rule.builder, build.builder))
-    if rule.ref_prefix is not None and not (build.ref or "").startswith(rule.ref_prefix):
-        found.append(Mismatch("ref", f"{rule.ref_prefix}...", build.ref))
+    if rule.ref is not None and not matches_ref(build.ref, rule.ref):
+        found.append(Mismatch("ref", rule.ref, build.ref))
     return tuple(found)
 
 

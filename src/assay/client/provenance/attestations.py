@@ -30,6 +30,7 @@ _ANOTHER_IDENTITY: Final = frozenset(
         "attestation-issuer",
         "attestation-repository",
         "attestation-workflow",
+        "attestation-ref",
         "attestation-owner",
         "attestation-identity",
     }

@@ -182,7 +182,7 @@ def _attester(row: Mapping[str, Any], refuse: Refuse, read_root: ReadRoot) -> Ex
 
 
 def _build(row: Mapping[str, Any], refuse: Refuse) -> ExpectedBuild:
-    _only(row, ("projects", "source", "workflow", "builder", "ref_prefix"), refuse)
+    _only(row, ("projects", "source", "workflow", "builder", "ref"), refuse)
     asked = {name: value for name, value in row.items() if name != "projects"}
     for name, value in asked.items():
         if not isinstance(value, str):
