@@ -3,6 +3,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs that the tests start would compile the whole house every time.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.installed
 
 demo: $(STAMP)  ## the whole story in a minute, ending in attacks that fail

@@ -16,7 +16,7 @@ import pytest
 
 from assay.client.proxy.authority import Authority
 from assay.client.proxy.location import Origin
-from assay.client.proxy.passing import user_proxy_for
+from assay.client.proxy.passing import way_out
 from assay.client.run import render_report, run_verified
 from assay.model.errors import CallerError, NotFresh
 from client.memory_source import UPSTREAM_FILES, UPSTREAM_SIMPLE
@@ -198,7 +198,7 @@ def test_an_allowed_host_that_does_not_answer_is_unreachable(bench: Bench) -> No
     ],
 )
 def test_the_users_own_proxy(environ: dict[str, str], proxy: str | None) -> None:
-    assert user_proxy_for(Origin("https", "files.example.org", 443), environ) == proxy
+    assert way_out(Origin("https", "files.example.org", 443), environ) == proxy
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------

@@ -137,7 +137,6 @@ async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[
             yield RunningProxy(front.url, certificates, refusals, answers, passing)
         finally:
             await front.close()
-            await passing.close()
 
 
 def render_report(report: RunReport) -> str:

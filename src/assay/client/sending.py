@@ -10,7 +10,7 @@ import orjson
 
 from assay import __version__
 from assay.client.developer import LocalFile
-from assay.fetch import system_tls
+from assay.http1.dialling import system_tls
 from assay.model.distributions import DistributionKind
 from assay.model.errors import CallerError, NotAllowed, OperatorError, Unreachable
 from assay.model.names import ProjectName

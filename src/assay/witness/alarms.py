@@ -16,7 +16,7 @@ from email.message import EmailMessage
 
 import aiohttp
 
-from assay.fetch import system_tls
+from assay.http1.dialling import system_tls
 from assay.model.errors import AssayError
 
 log = logging.getLogger(__name__)

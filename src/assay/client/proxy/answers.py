@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from aiohttp import web
 from packaging.version import InvalidVersion, Version
 
 from assay.client.policy import Policy
@@ -37,6 +36,7 @@ from assay.client.proxy.streaming import answer_file, file_headers
 from assay.formats.negotiation import PageType, choose_encoding, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
 from assay.formats.simple_html import render_page_html
+from assay.http1.serving import Request, Response
 from assay.model.distributions import Distribution
 from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
 from assay.model.names import ProjectName
@@ -71,12 +71,12 @@ class Answers:
         self._known: OrderedDict[ProjectName, ProjectPage] = OrderedDict()
         self.cooling: dict[str, None] = {}
 
-    async def answer(self, origin: Origin | None, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, origin: Origin | None, request: Request) -> Response:
         """Answer one request. ``origin``: where the CONNECT led, None for a request in absolute form."""
-        url, package = redact(f"{origin or ''}{request.raw_path}"), True
+        url, package = redact(f"{origin or ''}{request.target}"), True
         try:
             origin, path = _target(origin, request)
-            accept = request.headers.get("Accept", "")
+            accept = request.get("accept") or ""
             allowed = self._policy.allows_host(origin.host)
             found = route(request.method, origin, path, accept, self._covered, host_is_allowed=allowed)
             package = not isinstance(found, Tunnel | ProjectListRequest | Refused) or (
@@ -101,28 +101,28 @@ class Answers:
             self._refusals.record(error, url, self._clock(), package=package)
             return _problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
         except ConnectionError:
-            raise  # the child hung up: aiohttp's own way
-        except Exception as error:
+            raise  # the child hung up
+        except Exception as error:  # noqa: BLE001 - recorded, said to the child, and decides the exit code
             failure = OperatorError("the proxy failed on this request", found=f"{type(error).__name__}: {error}")
             self._refusals.record(failure, url, self._clock(), package=package)
-            raise
+            return _problem(500, failure)
 
-    async def _page(self, request: web.BaseRequest, asked: PageRequest) -> web.StreamResponse:
+    async def _page(self, request: Request, asked: PageRequest) -> Response:
         verified = await self._source.page(asked.project)
         if verified is None:
             raise NotFound("the index vouches that there is no such project", subject=asked.project)
         self._remember(verified.page)
         shown = self._show(verified.page, asked.base)
-        page_type = choose_page_type(request.headers.get("Accept"))
+        page_type = choose_page_type(request.get("accept"))
         if page_type is None:
-            return web.Response(status=406)
+            return Response(406)
         if page_type is not PageType.JSON:
             body = render_page_html(shown)
         else:
             body = verified.data if shown == verified.page else render_page_json(shown)
         return _document(request, body, page_type.content_type)
 
-    async def _json_api(self, request: web.BaseRequest, asked: JsonApiRequest) -> web.StreamResponse:
+    async def _json_api(self, request: Request, asked: JsonApiRequest) -> Response:
         from assay.client.proxy.project_json import project_json  # 30 ms that most runs save
 
         verified = await self._source.page(asked.project)
@@ -134,7 +134,7 @@ class Answers:
             raise NotFound("the index vouches that there is no such release", subject=asked.project)
         return _document(request, body, "application/json")
 
-    async def _file(self, request: web.BaseRequest, asked: FileRequest) -> web.StreamResponse:
+    async def _file(self, request: Request, asked: FileRequest) -> Response:
         if (earlier := self._refusals.blocking()) is not None:
             return _problem(STATUS_REFUSED, _nothing_more(earlier.error))
         distribution, entry = await self._listed(asked)
@@ -145,10 +145,10 @@ class Answers:
                 raise NotFound("the index has no metadata beside this file", subject=distribution.filename)
             body = await self._source.sidecar(distribution)
             headers = file_headers(entry.core_metadata) | {"Content-Type": "text/plain; charset=utf-8"}
-            return web.Response(body=body, headers=headers)
+            return Response(200, headers, body)
         if request.method == "HEAD":
-            return web.Response(headers=file_headers(entry.sha256) | {"Content-Length": str(entry.size)})
-        return await answer_file(request, await self._source.file(distribution))
+            return Response(200, file_headers(entry.sha256), length=entry.size)
+        return answer_file(request, await self._source.file(distribution))
 
     async def _listed(self, asked: FileRequest) -> tuple[Distribution, PageFile]:
         """The entry of a verified page that covers the request. Raises NotFound or RefusedByPolicy without one."""
@@ -188,9 +188,9 @@ class Answers:
         )
 
 
-def _target(origin: Origin | None, request: web.BaseRequest) -> tuple[Origin, str]:
+def _target(origin: Origin | None, request: Request) -> tuple[Origin, str]:
     """Where the request leads, and its path without query. Raises RefusedByPolicy when that is ambiguous."""
-    target = request.raw_path.partition("#")[0].partition("?")[0]
+    target = request.target.partition("#")[0].partition("?")[0]
     try:
         if origin is None:
             scheme, _, rest = target.partition("://")
@@ -198,7 +198,7 @@ def _target(origin: Origin | None, request: web.BaseRequest) -> tuple[Origin, st
             if scheme.lower() != "http":
                 raise CallerError("only http is asked for without a tunnel", subject=redact(target))
             return parse_authority(authority.rpartition("@")[2], "http"), slash + path
-        host = request.headers.get("Host", "")
+        host = request.get("host") or ""
         if not target.startswith("/") or parse_authority(host, origin.scheme) != origin:
             raise CallerError(f"a request inside the tunnel to {origin} names another place", subject=repr(host[:200]))
     except CallerError as error:
@@ -236,7 +236,7 @@ def _nothing_more(earlier: AssayError) -> RefusedByPolicy:
     return RefusedByPolicy(f"no file is handed out after a refusal: {earlier}", rule="after-refusal")
 
 
-def _document(request: web.BaseRequest, body: bytes, content_type: str) -> web.StreamResponse:
+def _document(request: Request, body: bytes, content_type: str) -> Response:
     """A page or JSON document: always asked for again (ETag), compressed when it is long."""
     digest = hashlib.sha256(body).hexdigest()[:32]
     headers = {
@@ -245,17 +245,17 @@ def _document(request: web.BaseRequest, body: bytes, content_type: str) -> web.S
         "ETag": f'W/"{digest}"',
         "Vary": "Accept, Accept-Encoding",
     }
-    known = request.headers.get("If-None-Match", "")
+    known = request.get("if-none-match") or ""
     if digest in known or known.strip() == "*":
-        return web.Response(status=304, headers=headers)
-    if len(body) >= GZIP_FROM_BYTES and choose_encoding(request.headers.get("Accept-Encoding")) == "gzip":
+        return Response(304, headers)
+    if len(body) >= GZIP_FROM_BYTES and choose_encoding(request.get("accept-encoding")) == "gzip":
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
         body = compressor.compress(body) + compressor.flush()
         headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    return Response(200, headers, body)
 
 
-def _problem(status: int, error: AssayError) -> web.Response:
+def _problem(status: int, error: AssayError) -> Response:
     """``error`` as an answer (RFC 9457). The reason phrase is what pip shows, ``detail`` what uv shows."""
     line = reason_line(error)
     document = {
@@ -266,4 +266,4 @@ def _problem(status: int, error: AssayError) -> web.Response:
         "rule": error.rule,
     }
     headers = {"Cache-Control": "no-store", "Content-Type": "application/problem+json"}
-    return web.Response(status=status, reason=line, body=orjson.dumps(document), headers=headers)
+    return Response(status, headers, orjson.dumps(document), reason=line)

@@ -1,4 +1,4 @@
-"""The listening side: authentication, CONNECT, TLS, and the hand-over to aiohttp's HTTP protocol.
+"""The listening side: authentication, CONNECT, TLS, and one answer after the other.
 
 Every tunnel to a host that the policy does not allow is ended here, whether the host is covered or not: so a refusal
 can name the whole URL, and no byte leaves the machine.
@@ -15,25 +15,23 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from aiohttp import web
-
 from assay.client.policy import Policy
 from assay.client.proxy.answers import Answers
 from assay.client.proxy.authority import Authority
-from assay.client.proxy.gate import Gate
 from assay.client.proxy.location import Origin, parse_authority
 from assay.client.proxy.passing import Passing
 from assay.client.proxy.refusals import Refusals, reason_line
 from assay.client.proxy.routes import Covered
+from assay.http1.serving import BadRequest, Request, Response, ServedConnection
 from assay.model.errors import AssayError, CallerError, RefusedByPolicy
 
-MAX_HEAD_BYTES: Final = 16_384
 HEAD_TIMEOUT_S: Final = 15.0
 TLS_TIMEOUT_S: Final = 15.0
 IDLE_TIMEOUT_S: Final = 120.0
 MAX_CONNECTIONS: Final = 512
 USERNAME: Final = "assay"
-_SHUTDOWN_S: Final = 1.0
+FOR_ONE_RUN: Final = "this proxy serves one run of assay only"
+CHALLENGE: Final = 'Basic realm="assay"'
 _CHUNK_BYTES: Final = 64 * 1024
 
 
@@ -58,15 +56,7 @@ class Front:
         self._refusals = refusals
         self._clock = clock
         self._secret = secrets.token_urlsafe(32)
-        self._origins: dict[asyncio.BaseProtocol, Origin] = {}
         self._connections: set[asyncio.Task[None]] = set()
-        self._http = web.Server(
-            self._answer,
-            access_log=None,
-            keepalive_timeout=IDLE_TIMEOUT_S,
-            max_line_size=MAX_HEAD_BYTES,
-            max_field_size=MAX_HEAD_BYTES,
-        )
         self._server: asyncio.Server | None = None
         self.url = ""
 
@@ -81,111 +71,105 @@ class Front:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
-        await self._http.shutdown(_SHUTDOWN_S)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def _accept(self) -> Gate:
-        gate = Gate()
-        task = asyncio.get_running_loop().create_task(self._serve(gate))
+    def _accept(self) -> ServedConnection:
+        connection = ServedConnection()
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        return gate
+        return connection
 
-    async def _serve(self, gate: Gate) -> None:
+    async def _serve(self, connection: ServedConnection) -> None:
         """One connection, from its first byte to its last."""
         try:
             if len(self._connections) > MAX_CONNECTIONS:
-                _reply(gate, 503, "too many connections")
+                connection.say(503, "too many connections")
                 return
             async with asyncio.timeout(HEAD_TIMEOUT_S):
-                head = await gate.head(MAX_HEAD_BYTES)
-            if head is None:
-                _reply(gate, 431, "the head is too long")
-            elif head.startswith(b"CONNECT "):
-                await self._connect(gate, head)
-            elif gate.transport is not None:
-                await self._hand_over(gate, gate.transport, None)
+                request = await connection.request()
+            if request is not None and request.method == "CONNECT":
+                await self._connect(connection, request)
+            elif request is not None:
+                await self._converse(connection, request, None)
+        except BadRequest as error:
+            connection.say(error.status, str(error))
         except (OSError, TimeoutError):
             pass  # the other side went away, or never said anything: nothing was asked
         finally:
-            if gate.transport is not None:
-                gate.transport.close()
+            connection.close()
 
-    async def _connect(self, gate: Gate, head: bytes) -> None:
-        lines = head.decode("latin-1").split("\r\n")
-        headers = {
-            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
-        }
-        if not self._knows_credential(headers.get("proxy-authorization")):
-            _reply(gate, 407, "this proxy serves one run of assay only", 'Proxy-Authenticate: Basic realm="assay"\r\n')
+    async def _converse(self, connection: ServedConnection, first: Request | None, origin: Origin | None) -> None:
+        """Answer one request after the other; ``origin``: where the CONNECT led."""
+        request = first
+        while True:
+            if request is None:
+                async with asyncio.timeout(IDLE_TIMEOUT_S):
+                    request = await connection.request()
+            if request is None or not await connection.answer(request, await self._answer(request, origin)):
+                return
+            request = None
+
+    async def _connect(self, connection: ServedConnection, request: Request) -> None:
+        if not self._knows_credential(request.get("proxy-authorization")):
+            connection.say(407, FOR_ONE_RUN, {"Proxy-Authenticate": CHALLENGE})
             return
         try:
-            origin = parse_authority(lines[0].split(" ")[1], "https")
+            origin = parse_authority(request.target, "https")
         except CallerError as error:
-            _reply(gate, 400, reason_line(error))
-            return
-        if not gate.drop_head(len(head)):
-            _reply(gate, 400, "bytes before the tunnel was there")
-        elif self._policy.allows_host(origin.host) and not self._covered.has_host(origin.host):
-            await self._tunnel(gate, origin)
+            raise BadRequest(400, reason_line(error)) from error
+        if connection.tail():
+            raise BadRequest(400, "bytes before the tunnel was there")
+        if self._policy.allows_host(origin.host) and not self._covered.has_host(origin.host):
+            await self._tunnel(connection, origin)
         else:
-            await self._end_tunnel_here(gate, origin)
+            await self._end_tunnel_here(connection, origin)
 
-    async def _end_tunnel_here(self, gate: Gate, origin: Origin) -> None:
+    async def _end_tunnel_here(self, connection: ServedConnection, origin: Origin) -> None:
         """Be the host that the child wants to speak to."""
-        if gate.transport is None:
+        outer = connection.transport
+        if outer is None:
             return
         context = self._authority.context_for(origin.host)
-        gate.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        inner = Gate()
+        inner = ServedConnection()
+        connection.establish()
         try:
-            transport = await asyncio.get_running_loop().start_tls(
-                gate.transport, inner, context, server_side=True, ssl_handshake_timeout=TLS_TIMEOUT_S
+            inner.transport = await asyncio.get_running_loop().start_tls(
+                outer, inner, context, server_side=True, ssl_handshake_timeout=TLS_TIMEOUT_S
             )
         except (ssl.SSLError, ConnectionAbortedError) as error:  # no TLS, not with us, or none in time
             self._record_broken_handshake(origin, error)
             return
-        if transport is not None:
-            await self._hand_over(inner, transport, origin)
-
-    async def _hand_over(self, gate: Gate, transport: asyncio.Transport, origin: Origin | None) -> None:
-        handler = self._http()
-        if origin is not None:
-            self._origins[handler] = origin
         try:
-            gate.open(handler, transport)
-            await gate.closed
+            await self._converse(inner, None, origin)
+        except BadRequest as error:
+            inner.say(error.status, str(error))
         finally:
-            self._origins.pop(handler, None)
-            transport.close()
+            inner.close()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        origin = self._origins.get(request.protocol)
-        if origin is None and not self._knows_credential(request.headers.get("Proxy-Authorization")):
-            return web.Response(
-                status=407,
-                reason="this proxy serves one run of assay only",
-                headers={"Proxy-Authenticate": 'Basic realm="assay"'},
-            )
+    async def _answer(self, request: Request, origin: Origin | None) -> Response:
+        if origin is None and not self._knows_credential(request.get("proxy-authorization")):
+            return Response(407, {"Proxy-Authenticate": CHALLENGE}, reason=FOR_ONE_RUN)
         return await self._answers.answer(origin, request)
 
-    async def _tunnel(self, gate: Gate, origin: Origin) -> None:
+    async def _tunnel(self, connection: ServedConnection, origin: Origin) -> None:
         """Pass bytes both ways, unseen."""
-        if gate.transport is None:
+        transport = connection.transport
+        if transport is None:
             return
         try:
             reader, writer = await self._passing.dial(origin)
         except AssayError as error:
             self._refusals.record(error, str(origin), self._clock(), package=False)
-            _reply(gate, 502, reason_line(error))
-            return
-        gate.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            raise BadRequest(502, reason_line(error)) from error
         child_reader = asyncio.StreamReader(limit=_CHUNK_BYTES)
         protocol = asyncio.StreamReaderProtocol(child_reader)
-        gate.open(protocol, gate.transport)
-        child_writer = asyncio.StreamWriter(gate.transport, protocol, child_reader, asyncio.get_running_loop())
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        child_writer = asyncio.StreamWriter(transport, protocol, child_reader, asyncio.get_running_loop())
+        connection.establish()
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_pump(child_reader, writer))
@@ -214,14 +198,6 @@ class Front:
         except (binascii.Error, ValueError):
             return False
         return hmac.compare_digest(pair, f"{USERNAME}:{self._secret}".encode())
-
-
-def _reply(gate: Gate, status: int, reason: str, headers: str = "") -> None:
-    """A last answer on a connection that was not handed over."""
-    if gate.transport is not None and not gate.transport.is_closing():
-        gate.transport.write(
-            f"HTTP/1.1 {status} {reason}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n".encode("latin-1")
-        )
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
