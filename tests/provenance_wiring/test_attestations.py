@@ -10,25 +10,13 @@ from pypi_attestations import Provenance
 from assay.client.provenance.policy import ExpectedAttester, ExpectedBuild, ProvenancePolicy
 from assay.formats.pages import render_page_json
 from assay.index.provenance.changes import AddPublisher, EndPublisher
-from assay.index.provenance.registry import publisher_members
-from assay.model.digests import sha256_of
 from assay.model.errors import InvalidUpload, RefusedByPolicy, VerificationFailed
-from assay.model.signers import PublisherMembers
-from assay.provenance.identities import SignerIdentity
-from assay.provenance.own_root.attest import render_statement
-from assay.provenance.publishers import GitLabPublisher, OidcPublisher, render_publisher
 from assay.provenance.sigstore_trust import SigstoreTrust
-from assay.provenance.slsa import SLSA_V1, BuildRule
+from assay.provenance.slsa import BuildRule
 from index.ledger_index import DEMO, wheel_name
 from provenance.own_root_world import ALICE, WORKFLOW, Organisation
+from provenance_wiring.publishers import FORGE, PERSON, attest, members
 from provenance_wiring.signing_index import WHEEL, Client, SigningIndex, wheel
-
-FORGE = GitLabPublisher("org/project", "ci.yml", owner_id="3", repository_id="7", server="https://git.example.org")
-PERSON = OidcPublisher("https://login.example.org", "alice@example.org")
-
-
-def members(publisher: GitLabPublisher | OidcPublisher) -> PublisherMembers:
-    return publisher_members(dict(render_publisher(publisher)))
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +30,6 @@ def registered(index: SigningIndex, company: Organisation) -> SigningIndex:
     """``demo`` expects attestations of one workflow of the company's forge."""
     index.change(AddPublisher(DEMO, members(FORGE), company.trust.root, optional=False))
     return index
-
-
-def attest(
-    index: SigningIndex,
-    company: Organisation,
-    identity: SignerIdentity = WORKFLOW,
-    *,
-    filename: str = WHEEL,
-    data: bytes | None = None,
-    slsa: dict[str, object] | None = None,
-) -> bytes:
-    kind = {"predicate_type": SLSA_V1, "predicate": slsa} if slsa is not None else {}
-    statement = render_statement(filename, sha256_of(data if data is not None else wheel()), **kind)  # type: ignore[arg-type]
-    return company.attest(identity, statement=statement, now=index.now)
 
 
 def built_from(source: str, workflow: str = "ci.yml", ref: str = "refs/tags/v1") -> dict[str, object]:
@@ -272,58 +246,3 @@ def test_policy_asks_for_a_build_where_only_the_publishing_is_attested(
     with pytest.raises(RefusedByPolicy) as caught:
         client.install(policy=ProvenancePolicy(builds=(rule,)))
     assert caught.value.rule == "build-provenance"
-
-
-# --- threats --------------------------------------------------------------------------------------------------
-
-
-def test_B3_an_account_taken_over_publishes_nothing_without_the_registered_workflow(
-    registered: SigningIndex, company: Organisation
-) -> None:
-    filename, evil = wheel_name("demo", "6.6"), wheel("6.6")
-    mallory = replace(ALICE, subjects=("mallory@example.org",))
-    by_mallory = attest(registered, company, mallory, filename=filename, data=evil)
-    for attestations, rule in ((None, "attestation-missing"), ([by_mallory], "attestation-issuer")):
-        with pytest.raises(InvalidUpload) as caught:
-            registered.send(filename, evil, attestations=attestations)
-        assert caught.value.rule == rule
-
-
-def test_B18_an_attestation_that_two_readers_read_differently_is_refused(
-    registered: SigningIndex, company: Organisation
-) -> None:
-    good = attest(registered, company)
-    twice = good.replace(b'"version":1', b'"version":2,"version":1', 1)
-    wrapped = json.loads(good)
-    wrapped["extra"] = "for another reader"
-    entries = json.loads(good)
-    entries["verification_material"]["transparency_entries"] *= 2
-    for bad, rule in (
-        (twice, "attestation-format"),
-        (json.dumps(wrapped).encode(), "attestation-format"),
-        (json.dumps(entries).encode(), "attestation-several-log-entries"),
-    ):
-        with pytest.raises(InvalidUpload) as caught:
-            registered.send(WHEEL, wheel(), attestations=[bad])
-        assert caught.value.rule == rule
-
-
-def test_B16_a_broken_web_process_cannot_attach_what_does_not_verify(
-    registered: SigningIndex, company: Organisation, client: Client
-) -> None:
-    from assay.index.ledger.publications import propose
-    from assay.index.provenance.attach import Attach
-
-    good = attest(registered, company)
-    registered.upload(attestations=[good])
-    served = client.web.get(f"/integrity/demo/1.0/{WHEEL}/provenance").body
-    others = attest(registered, company, data=b"other bytes")
-    bundle = json.loads(served)
-    bundle["attestation_bundles"][0]["attestations"] = [json.loads(others)]
-    for data in (json.dumps(bundle).encode(), b"not JSON"):
-        blob = registered.blobs.store_bytes(data)
-        with registered.write() as connection:
-            seq = propose(connection, Attach(DEMO, WHEEL, None, blob))
-        registered.sign()
-        assert registered.outcome(seq)[0] == "refused"
-    client.install()

@@ -13,37 +13,10 @@ from assay.model.errors import AssayError, CallerError, InvalidUpload, RefusedBy
 from assay.provenance.openpgp import RetiredKeys, parse_certificate
 from index.ledger_index import DEMO, wheel_name
 from provenance.openpgp_makers import Gpg, Sq
+from provenance_wiring.developer import DAY, Developer
 from provenance_wiring.signing_index import START, WHEEL, Client, SigningIndex, wheel
 
-DAY = "2024-05-23"
-"""The day on which the index of these tests lives."""
-
 ARMORED = "-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n"
-
-
-class Developer:
-    """Somebody with an OpenPGP key."""
-
-    def __init__(self, gpg: Gpg, name: str, *, expires: str = "never", at: str = "2024-05-01") -> None:
-        self.gpg = gpg
-        self.name = name
-        try:
-            self.fingerprint = gpg.fingerprints(name)[0]
-        except RuntimeError:
-            self.fingerprint = gpg.make_key(name, "ed25519", "sign", at=at, expires=expires)
-
-    @property
-    def certificate(self) -> bytes:
-        return self.gpg.export(self.name)
-
-    def sign(self, data: bytes, at: str = DAY) -> bytes:
-        return self.gpg.sign(self.name, data, at=at)
-
-    @property
-    def revocation(self) -> bytes:
-        """What gpg keeps for the bad day: it gives no reason, so nothing counts that the key ever signed."""
-        kept = (self.gpg.home / "openpgp-revocs.d" / f"{self.fingerprint}.rev").read_bytes()
-        return kept[kept.index(b":-----BEGIN") + 1 :]
 
 
 @pytest.fixture
@@ -299,50 +272,6 @@ def test_policy_asks_for_a_signature_where_there_is_none(index: SigningIndex, cl
     with pytest.raises(RefusedByPolicy) as caught:
         client.install(policy=ProvenancePolicy(require_signature=("demo",)))
     assert caught.value.rule == "signature-missing"
-
-
-# --- threats --------------------------------------------------------------------------------------------------
-
-
-def test_A15_a_stolen_developer_key_is_revoked_and_nothing_it_signed_installs(
-    signed: SigningIndex, dora: Developer, client: Client, newcomer: Client
-) -> None:
-    """The thief has dora's key and token: until the revocation, releases of this project, and of no other."""
-    stolen = dora.sign(wheel("6.6"))
-    signed.upload("6.6", signature=stolen)
-    client.install(wheel_name("demo", "6.6"))
-    signed.change(RevokeCertificate(DEMO, dora.fingerprint, dora.revocation))
-    for machine in (client, newcomer):
-        with pytest.raises(VerificationFailed) as caught:
-            machine.install(wheel_name("demo", "6.6"))
-        assert caught.value.rule == "openpgp-revoked"
-
-
-def test_B18_a_signature_that_two_readers_read_differently_is_refused(
-    index: SigningIndex, dora: Developer, gpg: Gpg
-) -> None:
-    """gpg takes one of several signatures in a file, Sequoia the first; an inline message carries another file."""
-    mallory = Developer(gpg, "mallory")
-    index.change(AddCertificate(DEMO, dora.certificate, optional=False))
-    index.change(AddCertificate(DEMO, mallory.certificate, optional=True))
-    good, other = dora.sign(wheel()), mallory.sign(b"other bytes")
-    inline = gpg.sign("dora", b"text", at=DAY, mode="--sign").replace(b"PGP MESSAGE", b"PGP SIGNATURE")
-    for signature, rule in (
-        (good + other, "openpgp-several-signatures"),
-        (other + good, "openpgp-several-signatures"),
-        (inline, "openpgp-packet"),
-        (good.replace(b"\n\n", b"\nComment: x\n\n", 1) + b"trailing\n", "openpgp-armor"),
-    ):
-        assert refused(index, signature=signature).rule == rule
-
-
-def test_B4_a_leaked_token_alone_publishes_nothing_for_a_project_that_signs(signed: SigningIndex, gpg: Gpg) -> None:
-    thief = Developer(gpg, "thief")
-    filename, evil = wheel_name("demo", "6.6"), wheel("6.6")
-    for signature, rule in ((None, "signature-missing"), (thief.sign(evil), "openpgp-unknown-key")):
-        with pytest.raises(InvalidUpload) as caught:
-            signed.send(filename, evil, signature=signature)
-        assert caught.value.rule == rule
 
 
 def test_a_key_made_by_sequoia_works_as_one_made_by_gpg(index: SigningIndex, sq: Sq, client: Client) -> None:

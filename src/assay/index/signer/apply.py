@@ -4,7 +4,7 @@ A proposal is refused by itself, with the reason its uploader reads; the others 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assay.formats.pages import PageFile, ProjectPage
@@ -115,9 +115,18 @@ def _publish(
             version = file.distribution.version
             require_open(page.project, version, page.first_upload(version), now)
         check_file(proposal, file)
-        entries.append(signing.admit(page, file, now) if proposal.origin == "upload" else file.entry)
+        entry = _with_past(page, file.entry)
+        entries.append(signing.admit(page, file, entry, now) if proposal.origin == "upload" else entry)
         targets.append(NewTarget(file_target(file.distribution), file.entry.size, file.entry.sha256, file.custom))
     return page.with_files(tuple(entries)), targets
+
+
+def _with_past(page: ProjectPage, entry: PageFile) -> PageFile:
+    """``entry``; of a file that is published already, with what lies beside it and the moment that it came."""
+    known = page.file(entry.filename)
+    if known is None:
+        return entry
+    return replace(entry, upload_time=known.upload_time, signature=known.signature, provenance=known.provenance)
 
 
 def _require_unpublished(page: ProjectPage, new: PageFile) -> None:

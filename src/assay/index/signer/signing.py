@@ -54,8 +54,8 @@ class SigningChecks:
         self.staged |= changed.files
         return replace(page, signers=changed.signers)
 
-    def admit(self, page: ProjectPage, file: ProposedFile, now: datetime) -> PageFile:
-        """The entry of an uploaded file with what lies beside it. Raises VerificationFailed, SignerRefused."""
+    def admit(self, page: ProjectPage, file: ProposedFile, entry: PageFile, now: datetime) -> PageFile:
+        """``entry`` of an uploaded file with what lies beside it. Raises VerificationFailed, SignerRefused."""
         if file.entry.upload_time > now + CLOCK_SKEW:
             raise SignerRefused(
                 "this file says that it was uploaded in the future",
@@ -70,7 +70,7 @@ class SigningChecks:
         signers.require(file.entry.filename, came, signed=signed, attested=attested)
         evidence = self._verify(signers, file.entry, file.signature, file.provenance, came)
         _require_vouching(file, evidence)
-        return _with_evidence(file.entry, evidence, file.signature, file.provenance, came)
+        return _with_evidence(entry, evidence, file.signature, file.provenance, came)
 
     def attach(self, page: ProjectPage | None, proposal: Attach, now: datetime) -> ProjectPage:
         """The page with what ``proposal`` puts beside a published file. Raises VerificationFailed, SignerRefused."""
@@ -80,6 +80,10 @@ class SigningChecks:
         came = page_moment(page, now)
         signers = page.signers
         if page.origin == "upstream" and not signers.has_chosen_publisher:
+            if proposal.signature is not None:
+                raise SignerRefused(
+                    "an upstream's files have no signatures here", subject=proposal.filename, rule="not-verified"
+                )
             attestations = self._attestations(proposal.provenance)
             trust = upstream_trust(self.upstream_root)
             evidence, signers = _meet(signers, entry, attestations, trust, self._pinned_root(page), now)
