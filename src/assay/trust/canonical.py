@@ -14,15 +14,24 @@ from securesystemslib.formats import encode_canonical
 
 from assay.model.errors import VerificationFailed
 
-_FRACTION = re.compile(rb"[:,\[]-?\d+[.eE]")
+_FRACTIONS = [re.compile(before + rb"-?\d+[.eE]") for before in (rb":", rb",", rb"\[")]
+"""One pattern for each character that a number can follow: with a fixed first byte ``re`` skips to it."""
+
+
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 
 
 def encode(document: dict[str, Any]) -> bytes:
     """The canonical bytes of ``document``. Raises VerificationFailed where canonical JSON has no form for it."""
     try:
         fast = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-        if b"\\" not in fast and not _FRACTION.search(fast):
+        if b"\\" not in fast and not any(fraction.search(fast) for fraction in _FRACTIONS):
             return fast
         return str(encode_canonical(document)).encode("utf-8")
     except (TypeError, ValueError, FormatError) as error:
         raise VerificationFailed(f"no canonical JSON for this document: {error}", rule="malformed") from error
+
+
+def is_json(payload: bytes) -> bool:
+    """Whether canonical bytes are JSON as ``orjson`` writes it, too: those of strings that need an escape are not."""
+    return b"\\" not in payload and not _CONTROL.search(payload)

@@ -14,10 +14,14 @@ from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from assay.model.errors import VerificationFailed
 from assay.trust import canonical
+from assay.trust.lean import LeanSnapshot, LeanTargets
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
 MAX_SIGNATURES = 64
+
+_READ: dict[Any, Any] = {Targets: LeanTargets, Snapshot: LeanSnapshot}
+"""Who reads the roles that may be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
             if signature.keyid in signatures:
                 raise ValueError(f"two signatures of key {signature.keyid}")
             signatures[signature.keyid] = signature
-        return Envelope(kind.from_dict(signed), payload, signatures, data)
+        return Envelope(_READ.get(kind, kind).from_dict(signed), payload, signatures, data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationFailed(
             "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
@@ -57,12 +61,15 @@ def sign_envelope(signed: Root | Timestamp | Snapshot | Targets, signers: Sequen
     """The file of ``signed`` with one signature of each signer."""
     document = signed.to_dict()
     payload = canonical.encode(document)
-    return assemble(document, [signer.sign(payload) for signer in signers])
+    return assemble(document, [signer.sign(payload) for signer in signers], payload)
 
 
-def assemble(document: dict[str, Any], signatures: Sequence[Signature]) -> bytes:
-    """A metadata file from a role's dictionary and signatures over its canonical form."""
-    return orjson.dumps(
-        {"signatures": [signature.to_dict() for signature in signatures], "signed": document},
-        option=orjson.OPT_SORT_KEYS,
-    )
+def assemble(document: dict[str, Any], signatures: Sequence[Signature], payload: bytes | None = None) -> bytes:
+    """A metadata file from a role's dictionary and signatures over its canonical form.
+
+    ``payload``: that form, where it is at hand; a large role is then not written twice.
+    """
+    listed = [signature.to_dict() for signature in signatures]
+    if payload is not None and canonical.is_json(payload):
+        return b'{"signatures":%b,"signed":%b}' % (orjson.dumps(listed, option=orjson.OPT_SORT_KEYS), payload)
+    return orjson.dumps({"signatures": listed, "signed": document}, option=orjson.OPT_SORT_KEYS)

@@ -20,7 +20,6 @@ from tuf.api.metadata import (
     Root,
     Snapshot,
     SuccinctRoles,
-    TargetFile,
     Targets,
     Timestamp,
 )
@@ -41,6 +40,7 @@ from assay.trust.layout import (
     Lifetimes,
     TargetPath,
 )
+from assay.trust.lean import LeanSnapshot, LeanTargets, raw_listings, raw_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +132,31 @@ def group_by_bin(changes: Changes, succinct: SuccinctRoles) -> dict[str, Changes
 
 def plan_bin(previous: Targets | None, changes: Changes, now: datetime, lifetimes: Lifetimes) -> Targets:
     """The next version of a bin. Raises SignerRefused when a file's path would get a second hash."""
-    targets = dict(previous.targets) if previous else {}
+    targets = raw_targets(previous) if previous else {}
     for path in changes.removed:
         targets.pop(path, None)
     for new in changes.new:
         _require_first_hash(targets.get(new.path), new)
-        unrecognized = {"custom": dict(new.custom)} if new.custom else {}
-        targets[new.path] = TargetFile(new.length, {"sha256": new.sha256}, new.path, unrecognized)
+        targets[new.path] = raw_target(new)
     version = previous.version + 1 if previous else 1
-    return Targets(version, SPEC_VERSION, now + lifetimes.bin, targets)
+    return LeanTargets(version, SPEC_VERSION, now + lifetimes.bin, targets)
 
 
-def _require_first_hash(old: TargetFile | None, new: NewTarget) -> None:
+def raw_target(new: NewTarget) -> dict[str, Any]:
+    """What a role says of ``new``, as JSON."""
+    listed: dict[str, Any] = {"length": new.length, "hashes": {"sha256": new.sha256}}
+    return {**listed, "custom": dict(new.custom)} if new.custom else listed
+
+
+def _require_first_hash(old: dict[str, Any] | None, new: NewTarget) -> None:
     if old is None or not new.path.startswith("packages/"):
         return
-    if old.hashes.get("sha256") != new.sha256 or old.length != new.length:
+    if old["hashes"].get("sha256") != new.sha256 or old["length"] != new.length:
         raise SignerRefused(
             "this path was published with other bytes; one path has one hash, for ever",
             subject=new.path,
             rule="second-hash",
-            expected=f"sha256 {old.hashes.get('sha256')}",
+            expected=f"sha256 {old['hashes'].get('sha256')}",
             found=f"sha256 {new.sha256}",
         )
 
@@ -167,21 +172,21 @@ def plan_snapshot(
 
     ``pins``: the files of roles that witnesses do not sign and an online role delegates: these are held by their hash.
     """
-    meta = dict(previous.meta) if previous else {}
+    meta = raw_listings(previous) if previous else {}
     for role, version in versions.items():
         old = meta.get(f"{role}.json")
-        if old is not None and version < old.version:
+        if old is not None and version < old["version"]:
             raise SignerRefused(
                 "a role's version would go down",
                 subject=role,
                 rule="rollback",
-                expected=str(old.version),
+                expected=str(old["version"]),
                 found=str(version),
             )
-        pinned: dict[str, str] | None = {"sha256": sha256_of(pins[role])} if pins and role in pins else None
-        meta[f"{role}.json"] = MetaFile(version, hashes=pinned)
+        pinned = {"hashes": {"sha256": sha256_of(pins[role])}} if pins and role in pins else {}
+        meta[f"{role}.json"] = {"version": version, **pinned}
     version = previous.version + 1 if previous else 1
-    return Snapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta)
+    return LeanSnapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta)
 
 
 def plan_timestamp(

@@ -18,6 +18,7 @@ from assay.model.digests import Sha256, parse_sha256
 from assay.model.errors import NotFresh, VerificationFailed
 from assay.trust.envelope import Envelope, T, parse_envelope
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, TargetPath
+from assay.trust.lean import raw_listings
 
 Delegator = Root | Targets
 
@@ -256,13 +257,14 @@ def _require_hashes(meta: MetaFile, data: bytes, role: str) -> None:
 
 def _require_no_rollback(old: Snapshot, new: Snapshot) -> None:
     """No listed role vanishes and no version goes down (5.5.5)."""
-    for name, meta in old.meta.items():
-        successor = new.meta.get(name)
+    listed = raw_listings(new)
+    for name, meta in raw_listings(old).items():
+        successor = listed.get(name)
         role = name.removesuffix(".json")
         if successor is None:
             raise NotFresh("a role vanished from the snapshot", subject=role, rule="role-vanished")
-        if successor.version < meta.version:
-            raise _rollback(role, meta.version, successor.version)
+        if successor["version"] < meta["version"]:
+            raise _rollback(role, meta["version"], successor["version"])
 
 
 def _rollback(role: str, trusted: int, found: int) -> NotFresh:

@@ -1,0 +1,148 @@
+"""Large roles read at once and looked into late: a snapshot's listings and a bin's targets stay JSON until asked for.
+
+A bin of PyPI's size lists 530 targets, of which a client wants one; a snapshot lists 16,384 roles. Making an object of
+each is most of what a stock client spends. Invariant: these classes refuse what ``Snapshot.from_dict`` and
+``Targets.from_dict`` of python-tuf refuse, and write what they write (tests/trust/test_lean.py holds them side by side).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from tuf.api.metadata import Delegations, MetaFile, Snapshot, TargetFile, Targets
+
+Raw = dict[str, Any]
+
+
+class _Listed(Protocol):
+    def to_dict(self) -> Raw: ...
+
+
+V = TypeVar("V", bound=_Listed)
+
+
+class LateMapping(MutableMapping[str, V], Generic[V]):
+    """Name -> object, made from its JSON when it is first asked for. Iterating over the names makes none."""
+
+    __slots__ = ("_made", "_raw", "_read")
+
+    def __init__(self, raw: Raw, read: Callable[[str, Raw], V]) -> None:
+        self._raw = raw
+        self._read = read
+        self._made: dict[str, V] = {}
+
+    def raw(self) -> Raw:
+        """The JSON of everything; a new dictionary, whose values nobody may change."""
+        return self._raw | {name: value.to_dict() for name, value in self._made.items()}
+
+    def __getitem__(self, name: str) -> V:
+        if name not in self._made:
+            self._made[name] = self._read(name, self._raw[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __setitem__(self, name: str, value: V) -> None:
+        self._raw[name] = {}
+        self._made[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._raw[name]
+        self._made.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def _read_target(path: str, raw: Raw) -> TargetFile:
+    return TargetFile.from_dict(dict(raw), path)
+
+
+def _read_meta(_name: str, raw: Raw) -> MetaFile:
+    return MetaFile.from_dict(dict(raw))
+
+
+class LeanTargets(Targets):
+    """A ``targets`` role whose ``targets`` are a ``LateMapping``; ``raw`` are its checked targets and is not copied."""
+
+    def __init__(
+        self,
+        version: int,
+        spec_version: str,
+        expires: datetime,
+        raw: Raw,
+        delegations: Delegations | None = None,
+        unrecognized_fields: Raw | None = None,
+    ) -> None:
+        late = cast("dict[str, TargetFile]", LateMapping(raw, _read_target))
+        super().__init__(version, spec_version, expires, late, delegations, unrecognized_fields)
+
+    @classmethod
+    def from_dict(cls, signed_dict: Raw) -> "LeanTargets":
+        """As ``Targets.from_dict``, with the same errors."""
+        version, spec_version, expires = cls._common_fields_from_dict(signed_dict)
+        raw = signed_dict.pop("targets")
+        delegations = None
+        if "delegations" in signed_dict:
+            delegations = Delegations.from_dict(signed_dict.pop("delegations"))
+        for path, target in raw.items():
+            if not _is_plain_target(target):
+                _read_target(path, target)
+        return cls(version, spec_version, expires, raw, delegations, signed_dict)
+
+    def to_dict(self) -> Raw:
+        """As ``Targets.to_dict``."""
+        document = {**self._common_fields_to_dict(), "targets": raw_targets(self)}
+        return document if self.delegations is None else {**document, "delegations": self.delegations.to_dict()}
+
+
+class LeanSnapshot(Snapshot):
+    """A snapshot whose ``meta`` is a ``LateMapping``; ``raw`` are its checked listings and is not copied."""
+
+    def __init__(
+        self,
+        version: int,
+        spec_version: str,
+        expires: datetime,
+        raw: Raw,
+        unrecognized_fields: Raw | None = None,
+    ) -> None:
+        late = cast("dict[str, MetaFile]", LateMapping(raw, _read_meta))
+        super().__init__(version, spec_version, expires, late, unrecognized_fields)
+
+    @classmethod
+    def from_dict(cls, signed_dict: Raw) -> "LeanSnapshot":
+        """As ``Snapshot.from_dict``, with the same errors."""
+        version, spec_version, expires = cls._common_fields_from_dict(signed_dict)
+        raw = signed_dict.pop("meta")
+        for name, meta in raw.items():
+            listed = meta["version"]
+            if not (len(meta) == 1 and type(listed) is int and listed > 0):
+                _read_meta(name, meta)
+        return cls(version, spec_version, expires, raw, signed_dict)
+
+    def to_dict(self) -> Raw:
+        """As ``Snapshot.to_dict``."""
+        return {**self._common_fields_to_dict(), "meta": raw_listings(self)}
+
+
+def _is_plain_target(raw: Raw) -> bool:
+    """Whether nothing about ``raw`` needs a second look: a length, one SHA-256, and whatever else."""
+    length, hashes = raw["length"], raw["hashes"]
+    return type(length) is int and length >= 0 and len(hashes) == 1 and type(hashes.get("sha256")) is str
+
+
+def raw_targets(role: Targets) -> Raw:
+    """The targets of ``role`` as JSON; a new dictionary."""
+    late: Mapping[str, TargetFile] = role.targets
+    return late.raw() if isinstance(late, LateMapping) else {path: file.to_dict() for path, file in late.items()}
+
+
+def raw_listings(snapshot: Snapshot) -> Raw:
+    """What ``snapshot`` lists as JSON; a new dictionary."""
+    late: Mapping[str, MetaFile] = snapshot.meta
+    return late.raw() if isinstance(late, LateMapping) else {name: meta.to_dict() for name, meta in late.items()}
