@@ -78,6 +78,21 @@ def sync(*paths: Path) -> None:
             os.close(descriptor)
 
 
+def sync_filesystem(folder: Path) -> None:
+    """Make everything durable that was written to the file system of ``folder``: for more files than one can list."""
+    import ctypes
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:  # not Linux
+            os.sync()
+        elif syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
+
+
 def _sync_together(paths: Sequence[Path]) -> None:
     """fsync all of ``paths`` at the same time: a disk takes little longer for several than for one."""
     if len(paths) == 1:

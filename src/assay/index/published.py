@@ -35,6 +35,15 @@ class PublishedStore:
         """Write files under their names. Durable on return."""
         durable.write_files({self.path(name): data for name, data in files.items()})
 
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write files under their names, whole but not durable before ``sync``."""
+        for name, data in files.items():
+            durable.replace_file(self.path(name), data)
+
+    def sync(self) -> None:
+        """Make everything durable that was ``put``."""
+        durable.sync_filesystem(self.root)
+
     def point(self, name: str, target: str) -> None:
         """Make ``name`` another name of ``target``. Durable on return."""
         durable.link_file(self.path(target), self.path(name))

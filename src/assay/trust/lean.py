@@ -2,7 +2,7 @@
 
 A bin of PyPI's size lists 530 targets, of which a client wants one; a snapshot lists 16,384 roles. Making an object of
 each is most of what a stock client spends. Invariant: these classes refuse what ``Snapshot.from_dict`` and
-``Targets.from_dict`` of python-tuf refuse, and write what they write (tests/trust/test_lean.py holds them side by side).
+``Targets.from_dict`` of python-tuf refuse, and write what they write (tests/trust/test_lean.py compares them).
 """
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping

@@ -133,13 +133,19 @@ def group_by_bin(changes: Changes, succinct: SuccinctRoles) -> dict[str, Changes
 def plan_bin(previous: Targets | None, changes: Changes, now: datetime, lifetimes: Lifetimes) -> Targets:
     """The next version of a bin. Raises SignerRefused when a file's path would get a second hash."""
     targets = raw_targets(previous) if previous else {}
+    return plan_bin_with(targets, previous.version if previous else 0, changes, now, lifetimes)
+
+
+def plan_bin_with(
+    targets: dict[str, Any], listed: int, changes: Changes, now: datetime, lifetimes: Lifetimes
+) -> Targets:
+    """The version after ``listed`` of a bin that has ``targets`` (JSON by path, used up here) and gets ``changes``."""
     for path in changes.removed:
         targets.pop(path, None)
     for new in changes.new:
         _require_first_hash(targets.get(new.path), new)
         targets[new.path] = raw_target(new)
-    version = previous.version + 1 if previous else 1
-    return LeanTargets(version, SPEC_VERSION, now + lifetimes.bin, targets)
+    return LeanTargets(listed + 1, SPEC_VERSION, now + lifetimes.bin, targets)
 
 
 def raw_target(new: NewTarget) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class TrustedMetadata:
     Load in this order: root (in the constructor), newer roots, timestamp, snapshot, targets, delegated roles. Every
     method takes a file's bytes and raises VerificationFailed or NotFresh, leaving what was trusted before untouched.
     ``assumed``: key ids whose signatures are still to come; only a signer passes them, for a draft nobody sees yet.
+    ``after``: what was trusted before, under the same root: nothing older than its timestamp and snapshot is taken.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class TrustedMetadata:
         now: datetime,
         limits: RoleLimits | None = None,
         assumed: frozenset[str] = frozenset(),
+        after: "TrustedMetadata | None" = None,
     ) -> None:
         self.now = now
         self._assumed = assumed
@@ -60,6 +62,11 @@ class TrustedMetadata:
         envelope = self._parse(root, Root, ROOT)
         require_role_signed(envelope.signed, ROOT, envelope)
         self.root = envelope.signed
+        self._floor: Snapshot | None = None
+        if after is not None:
+            if after.root != self.root:
+                raise RuntimeError("trust goes on under the same root")
+            self.timestamp, self._floor = after.timestamp, after.snapshot
 
     # --- loading ----------------------------------------------------------------------------------------------
 
@@ -108,8 +115,9 @@ class TrustedMetadata:
         require_role_signed(self.root, SNAPSHOT, envelope, self._assumed)
         if not already_trusted and envelope.signed.version != meta.version:
             raise _version_error(SNAPSHOT, meta.version, envelope.signed.version)
-        if self.snapshot is not None:
-            _require_no_rollback(self.snapshot, envelope.signed)
+        floor = self.snapshot or self._floor
+        if floor is not None:
+            _require_no_rollback(floor, envelope.signed)
         self.snapshot = envelope.signed
 
     def snapshot_is_current(self) -> bool:
@@ -142,6 +150,10 @@ class TrustedMetadata:
     def require(self, role: str) -> Targets:
         """The trusted role, which must be loaded."""
         return self._roles[role]
+
+    def forget(self, role: str) -> None:
+        """Let a delegated role go, for whoever walks through more roles than memory holds. Its delegator stays."""
+        self._roles.pop(role, None)
 
     def role_meta(self, role: str) -> MetaFile:
         """What the current snapshot says of ``role``'s file. Raises when it is not listed or freshness is gone."""

@@ -6,10 +6,10 @@ The listing is not trusted: what it leads to is a candidate like any other, sign
 from typing import Any
 
 import orjson
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root, Snapshot
 
 from assay.fetch import Fetcher
-from assay.model.digests import parse_sha256
+from assay.model.digests import parse_sha256, sha256_of
 from assay.model.errors import Unreachable, VerificationFailed
 from assay.trust.candidate import Candidate, Stamp
 from assay.trust.envelope import parse_envelope
@@ -62,7 +62,7 @@ async def candidate_of_peer(fetcher: Fetcher, url: str, store: WitnessStore) -> 
         lacking = [role for role, entry in listing["roles"].items() if _is_lacking(store, role, entry)]
         stamp = Stamp.from_dict(listing["timestamp"])
         removed = {TargetPath(path): parse_sha256(sha256) for path, sha256 in listing["removed"].items()}
-        newest = int(listing["root"])
+        newest, shown = int(listing["root"]), listing["snapshot"]["payload"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationFailed(
             "not the listing of a witness",
@@ -73,11 +73,16 @@ async def candidate_of_peer(fetcher: Fetcher, url: str, store: WitnessStore) -> 
     old = store.stamp.log if store.stamp else None
     proof = await _prove_growth(fetcher, store.index, old, stamp.log) if old and stamp.log else ()
     known = parse_envelope(store.root, Root, ROOT).signed.version if store.root else 0
+    roots = [await copy(metadata_filename(ROOT, v), limits.root) for v in range(known + 1, newest + 1)]
+    roles = {role: await copy(metadata_filename(role, None), limits.for_role(role)) for role in lacking}
+    snapshot = await copy(metadata_filename(SNAPSHOT, None), limits.snapshot)
+    if sha256_of(parse_envelope(snapshot, Snapshot, SNAPSHOT).payload) != shown:
+        raise Unreachable("the other witness accepted the next publication meanwhile", subject=url)
     return Candidate(
         root_version=newest,
-        roots=tuple([await copy(metadata_filename(ROOT, v), limits.root) for v in range(known + 1, newest + 1)]),
-        roles={role: await copy(metadata_filename(role, None), limits.for_role(role)) for role in lacking},
-        snapshot=await copy(metadata_filename(SNAPSHOT, None), limits.snapshot),
+        roots=tuple(roots),
+        roles=roles,
+        snapshot=snapshot,
         stamp=stamp,
         removed=removed,
         log_from=old.size if old else 0,

@@ -3,8 +3,10 @@
 Nothing here writes. The same state, intent, proposals and offline roles give the same roles.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from tuf.api.metadata import SuccinctRoles, Targets
 
@@ -43,6 +45,7 @@ from assay.trust.plan import (
     NewTarget,
     group_by_bin,
     plan_bin,
+    plan_bin_with,
     plan_snapshot,
     plan_timestamp,
     succinct_roles,
@@ -50,13 +53,24 @@ from assay.trust.plan import (
 from assay.trust.update import Answer, Load, Request, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata
 
+IN_MEMORY: Final = 1_024
+"""Bins that a publication holds in memory. Of more, each is written as soon as it is signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFacts:
+    """A role that a publication signs: what others need to know of it once its file is made."""
+
+    version: int
+    expires: datetime
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One publication. ``withdrawn``: files that leave the online bins for good, with their hashes.
 
     ``files`` go under immutable names; then ``root`` (if any), ``timestamp``, and the page pointers of ``pages``.
-    ``replaces``: the root is a new identity.
+    ``replaces``: the root is a new identity. ``spilled``: the bins are written already, and not yet durable.
     """
 
     files: Mapping[str, bytes]
@@ -64,11 +78,12 @@ class Draft:
     replaces: bool
     timestamp: bytes
     pages: Mapping[str, str]
-    bins: Mapping[str, Targets]
+    bins: Mapping[str, RoleFacts]
     changes: Changes
     claims: ClaimsDraft
     withdrawn: Mapping[TargetPath, Sha256]
     log: LogDraft | None
+    spilled: bool = False
 
 
 def draft_publication(
@@ -81,8 +96,12 @@ def draft_publication(
     claims: ClaimsDraft,
     log: LogDraft | None,
     pins: Mapping[str, bytes],
+    spill: Callable[[Mapping[str, bytes]], None] | None = None,
 ) -> Draft:
-    """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past."""
+    """Plan and sign everything that ``intent`` changes. Raises SignerRefused for what contradicts the past.
+
+    ``spill`` takes the bins where there are more of them than ``IN_MEMORY``; None: all are held.
+    """
     pages = {project: render_page_json(page) for project, page in _numbered(applied, log).items()}
     published: Sequence[NewTarget] = (*applied.targets, *claims.restored)
     if log is not None:
@@ -91,14 +110,17 @@ def draft_publication(
     withdrawn = {path: applied.removed[path] for path in applied.removed.keys() - leaving if state.online_target(path)}
     changes = Changes((*published, *_page_targets(pages)), leaving | frozenset(withdrawn))
     succinct = succinct_roles(offline.signed[BINS]) if BINS in offline.signed else state.succinct()
-    touched = group_by_bin(changes, succinct)
-    renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
-    bins = {
-        name: plan_bin(state.bin(name), touched.get(name, Changes()), intent.time, lifetimes)
-        for name in sorted({*touched, *renewed})
-        if not is_claiming(name, CLAIMED_NEW)
-    } | dict(claims.delegating)
-    files = {metadata_path(name, role.version): sign_envelope(role, [keys.bin]) for name, role in bins.items()}
+    bins, files = dict[str, RoleFacts](), dict[str, bytes]()
+    planned = _plan_bins(state, changes, succinct, intent, lifetimes)
+    spilling = spill is not None and planned.count > IN_MEMORY
+    for roles in (planned.bins, iter(claims.delegating.items())):
+        for name, role in roles:
+            bins[name] = RoleFacts(role.version, role.expires)
+            file = {metadata_path(name, role.version): sign_envelope(role, [keys.bin])}
+            if spilling and spill is not None:
+                spill(file)
+            else:
+                files |= file
     files |= {metadata_path(role, offline.signed[role].version): data for role, data in offline.files.items()}
     files |= {metadata_path(role, v): data for role, signed in claims.files.items() for v, data in signed.items()}
     versions = state.first_versions() | offline.versions() | {name: role.version for name, role in bins.items()}
@@ -123,6 +145,39 @@ def draft_publication(
         claims=claims,
         withdrawn=withdrawn,
         log=log,
+        spilled=spilling,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedBins:
+    """``count`` bins with their names, made one after the other."""
+
+    count: int
+    bins: Iterator[tuple[str, Targets]]
+
+
+def _plan_bins(
+    state: PublishedState, changes: Changes, succinct: SuccinctRoles, intent: Intent, lifetimes: Lifetimes
+) -> _PlannedBins:
+    """Every bin that ``intent`` touches or renews; all of them where they get other keys or become more or fewer."""
+    touched = group_by_bin(changes, succinct)
+    if state.timestamp is not None and state.succinct().bit_length != succinct.bit_length:
+        divided = state.bins_split(succinct)
+        bins: Iterator[tuple[str, Targets]] = (
+            (name, plan_bin_with(targets, listed, touched.get(name, Changes()), intent.time, lifetimes))
+            for name, listed, targets in divided
+        )
+        return _PlannedBins(succinct.number_of_bins, bins)
+    renewed = succinct.get_roles() if _signs_anew(state, succinct) else intent.renewals
+    names = sorted(name for name in {*touched, *renewed} if not is_claiming(name, CLAIMED_NEW))
+    keep = len(names) <= IN_MEMORY
+    return _PlannedBins(
+        len(names),
+        (
+            (name, plan_bin(state.bin(name, keep=keep), touched.get(name, Changes()), intent.time, lifetimes))
+            for name in names
+        ),
     )
 
 
@@ -142,6 +197,8 @@ def check_draft(
         found = drive(lookup(trusted, wanted.path), answer)
         if found is None or (found.sha256, found.length) != (wanted.sha256, wanted.length):
             raise _self_check_failed(wanted.path, wanted.sha256, found.sha256 if found else "nothing")
+    if draft.spilled:
+        _check_spilled(trusted, draft, answer)
     for path in draft.changes.removed:
         found = drive(lookup(trusted, path), answer)
         if (found is None) != (path in draft.withdrawn):
@@ -165,18 +222,28 @@ def check_signatures(state: PublishedState, published: PublishedStore, draft: Dr
     return trusted
 
 
+def _check_spilled(trusted: TrustedMetadata, draft: Draft, answer: Callable[[Request], Answer]) -> None:
+    """Load every bin that was written ahead, as a client would, and let it go again."""
+    drive(load_role(trusted, BINS, TARGETS), answer)
+    for role in draft.bins:
+        if not is_claiming(role, CLAIMED_NEW):
+            drive(load_role(trusted, role, BINS), answer)
+            trusted.forget(role)
+
+
 def _refreshed(
     state: PublishedState, published: PublishedStore, draft: Draft, intent: Intent, assumed: frozenset[str]
 ) -> tuple[TrustedMetadata, Callable[[Request], Answer]]:
     """What a client trusts that has the last publication and sees ``draft``, and where it gets further roles."""
     staged = {**draft.files, TIMESTAMP_NAME: draft.timestamp}
     anchor = draft.root if draft.root is not None and draft.replaces else state.root
-    trusted = TrustedMetadata(anchor, now=intent.time, assumed=assumed)
+    after = state.trusted if draft.root is None else None
+    trusted = TrustedMetadata(anchor, now=intent.time, assumed=assumed, after=after)
     if draft.root is not None and not draft.replaces:
         staged[metadata_path(ROOT, trusted.root.version + 1)] = draft.root
 
     def answer(request: Request) -> Answer:
-        if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT):
+        if isinstance(request, Load) and request.role in (TIMESTAMP, SNAPSHOT) and after is None:
             return state.published_copy(request.role)
         return answer_from(published, staged, request)
 

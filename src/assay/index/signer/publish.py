@@ -23,6 +23,7 @@ from assay.index.signer.cosign import Cosigning, cosignatures_needed, pinned_cla
 from assay.index.signer.draft import Draft, check_draft, check_signatures, draft_publication
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
+from assay.index.signer.renewals import Renewals
 from assay.index.signer.signing import SigningChecks
 from assay.index.signer.state import PublishedState
 from assay.index.signer.witnesses import WitnessesSilent, WitnessPanel
@@ -42,6 +43,7 @@ from assay.trust.layout import (
     metadata_path,
     page_target,
 )
+from assay.trust.lean import raw_listings
 from assay.trust.offline import OfflineRoles, verify_offline_roles
 from assay.trust.plan import renew_at
 from assay.trust.verify import TrustedMetadata
@@ -90,7 +92,7 @@ class Publisher:
         self._state = PublishedState.read(published, at)
         self._keys = open_keys(self._state.trusted.root, self._state.bins())
         self._log.resume(self._state.timestamp)
-        self._bin_expiry = self._read_bin_expiry()
+        self._renewals = self._read_renewals()
 
     @property
     def number(self) -> int:
@@ -109,9 +111,9 @@ class Publisher:
         timestamp = self._state.timestamp
         if timestamp is None:
             return now
-        due = [renew_at(timestamp.expires, self._lifetimes.timestamp)]
-        due += [renew_at(end, self._lifetimes.of_online(role)) for role, end in self._bin_expiry.items()]
-        return max(min(due), now, self._paused_until or now)
+        due = renew_at(timestamp.expires, self._lifetimes.timestamp)
+        first = self._renewals.next_due()
+        return max(min(due, first or due), now, self._paused_until or now)
 
     def run_once(self, now: datetime) -> bool:
         """Finish an interrupted publication, or make one if anything waits or is due. False: nothing to do.
@@ -157,7 +159,7 @@ class Publisher:
             if not offline and not ledger_rows.has_pending(connection) and self.due_at(now) > now:
                 return None
             self._require_clock(now)
-            return ledger_rows.commit_intent(connection, self._epoch, now, self._due_bins(now), offline)
+            return ledger_rows.commit_intent(connection, self._epoch, now, self._renewals.due(now), offline)
 
     def _offered(self, now: datetime) -> dict[str, int]:
         """The versions of the roles in the inbox that can be published: a draft with them passes the check."""
@@ -188,10 +190,6 @@ class Publisher:
                 next_step="set the clock of this machine",
             )
 
-    def _due_bins(self, now: datetime) -> list[str]:
-        life = self._lifetimes.of_online
-        return sorted(name for name, expires in self._bin_expiry.items() if renew_at(expires, life(name)) <= now)
-
     # --- how --------------------------------------------------------------------------------------------------
 
     def _publish(self, intent: Intent) -> None:
@@ -203,6 +201,8 @@ class Publisher:
         draft = self._draft(intent, applied, offline, claims)
         draft, trusted = self._completed(draft, offline, intent)
         self._published.write(draft.files)
+        if draft.spilled:
+            self._published.sync()
         with self._ledger.write() as connection:
             head = ledger_rows.move_head(
                 connection, intent, self._epoch, timestamp=draft.timestamp, root=draft.root, pages=draft.pages
@@ -214,10 +214,18 @@ class Publisher:
         self._number = head.publication
         self._state = PublishedState(self._published, draft.root or self._state.root, trusted)
         self._keys = self._keys_for(offline)
-        self._bin_expiry |= {name: role.expires for name, role in draft.bins.items()}
-        if draft.claims.tree:
-            retired = {name for name in self._bin_expiry if is_claiming(name, CLAIMED_NEW)} - draft.claims.tree
-            self._bin_expiry = {name: end for name, end in self._bin_expiry.items() if name not in retired}
+        self._set_renewals(draft)
+
+    def _set_renewals(self, draft: Draft) -> None:
+        for name, role in draft.bins.items():
+            self._renewals.set(name, role.expires)
+        bins, tree = self._state.succinct(), draft.claims.tree
+        if not tree and len(draft.bins) < bins.number_of_bins:
+            return
+        for name in self._renewals.roles():
+            claims = is_claiming(name, CLAIMED_NEW)
+            if (tree and name not in tree) if claims else not bins.is_delegated_role(name):
+                self._renewals.retire(name)
 
     def _verified(self, files: dict[str, bytes], now: datetime) -> OfflineRoles:
         """``files`` of offline roles, checked against what is published."""
@@ -237,7 +245,9 @@ class Publisher:
             log = self._log.draft(identity, intent, applied.refused, offline, changed.restored)
         keys = self._keys_for(offline)
         pins = pinned_claims(changed, claims)
-        return draft_publication(self._state, intent, applied, offline, keys, self._lifetimes, changed, log, pins)
+        spill = None if self._witnesses_after(offline) else self._published.put
+        life = self._lifetimes
+        return draft_publication(self._state, intent, applied, offline, keys, life, changed, log, pins, spill)
 
     def _completed(self, draft: Draft, offline: OfflineRoles, intent: Intent) -> tuple[Draft, TrustedMetadata]:
         """``draft`` with its witnesses' signatures, where roles need them; found right before anybody is asked."""
@@ -288,9 +298,12 @@ class Publisher:
             path = page_target(ProjectName(project))
             self._published.point(path, hashed_path(path, sha256))
 
-    def _read_bin_expiry(self) -> dict[str, datetime]:
-        if self._state.timestamp is None:
-            return {}
-        bins = {name: self._state.bin(name) for name in self._state.succinct().get_roles()}
-        claiming = self._state.ask(all_delegating(self._state.trusted, CLAIMED_NEW))
-        return {name: role.expires for name, role in {**bins, **claiming}.items() if role is not None}
+    def _read_renewals(self) -> Renewals:
+        renewals = Renewals(self._lifetimes)
+        if self._state.snapshot is not None:
+            listed = raw_listings(self._state.snapshot)
+            names = self._state.succinct().get_roles()
+            renewals.read(self._published, ((name, listed[f"{name}.json"]["version"]) for name in names))
+            for name, role in self._state.ask(all_delegating(self._state.trusted, CLAIMED_NEW)).items():
+                renewals.set(name, role.expires)
+        return renewals

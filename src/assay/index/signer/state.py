@@ -4,8 +4,9 @@ It is read back from the published files with the same verifying core the client
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from tuf.api.metadata import Snapshot, SuccinctRoles, TargetFile, Targets, Timestamp
 
@@ -16,6 +17,7 @@ from assay.model.errors import SignerRefused, VerificationFailed
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BINS, ROOT, SNAPSHOT, TARGETS, TargetPath, hashed_path, metadata_path, page_target
+from assay.trust.lean import raw_targets
 from assay.trust.plan import succinct_roles
 from assay.trust.update import Answer, Fetch, Keep, Load, R, Request, Steps, drive, load_role, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
@@ -61,13 +63,34 @@ class PublishedState:
         """The published snapshot."""
         return self.trusted.snapshot
 
-    def bin(self, role: str) -> Targets | None:
-        """The published version of a bin; None before the first publication."""
+    def bin(self, role: str, *, keep: bool = True) -> Targets | None:
+        """The published version of a bin; None before the first publication. ``keep``: for who asks again."""
         if self.timestamp is None:
             return None
         drive(load_role(self.trusted, BINS, TARGETS), self._answer)
         drive(load_role(self.trusted, role, BINS), self._answer)
-        return self.trusted.require(role)
+        found = self.trusted.require(role)
+        if not keep:
+            self.trusted.forget(role)
+        return found
+
+    def bins_split(self, after: SuccinctRoles) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        """The published targets as ``after``, a delegation to another number of bins, divides them: name, newest
+        version that this name ever had (0: none), targets as JSON by path. Bins are read one after the other.
+        """
+        before = self.succinct()
+        old, new = list(before.get_roles()), list(after.get_roles())
+        split, merged = max(1, len(new) // len(old)), max(1, len(old) // len(new))
+        for start in range(0, len(new), split):
+            parts: dict[str, dict[str, Any]] = {name: {} for name in new[start : start + split]}
+            first = start * len(old) // len(new)
+            for name in old[first : first + merged]:
+                role = self.bin(name, keep=False)
+                for path, target in raw_targets(role).items() if role else ():
+                    parts[after.get_role_for_target(path)][path] = target
+            for name, targets in parts.items():
+                listed = self.snapshot.meta.get(f"{name}.json") if self.snapshot else None
+                yield name, listed.version if listed else 0, targets
 
     def succinct(self) -> SuccinctRoles:
         """The delegation to the bins."""

@@ -141,16 +141,18 @@ def _name_log(plan: Plan, current: Current | None, targets: Targets, enrolments:
 
 
 def _build_bins(plan: Plan, current: Current | None, bin_keys: list[Key], threshold: int) -> Targets:
-    if current is not None and succinct_roles(current.bins).bit_length != plan.bin_bits:
-        raise CallerError(
-            "the number of bins does not change in a ceremony",
-            rule="plan",
-            subject="bin_bits",
-            expected=str(succinct_roles(current.bins).bit_length),
-            found=str(plan.bin_bits),
-        )
     if BINS not in plan.sign:
-        return _kept(current).bins
+        kept = _kept(current).bins
+        if succinct_roles(kept).bit_length != plan.bin_bits:
+            raise CallerError(
+                "another number of bins is said by a new bins role, and the plan signs none",
+                rule="plan",
+                subject="bin_bits",
+                expected=str(succinct_roles(kept).bit_length),
+                found=str(plan.bin_bits),
+                next_step="name bins under sign",
+            )
+        return kept
     version = current.bins.version + 1 if current else 1
     return plan_bins(bin_keys, threshold, plan.bin_bits, version, _expires(plan, BINS))
 

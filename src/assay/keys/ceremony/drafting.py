@@ -116,7 +116,7 @@ def render_draft(draft: Draft, opens: datetime, lifetimes: Lifetimes | None = No
         f"index = {_quote(draft.index)}",
         f"purpose = {_quote(draft.purpose)}",
         f"rehearsal = {str(draft.rehearsal).lower()}",
-        f"bin_bits = {draft.bin_bits}                # 2**bin_bits bins; it never changes",
+        f"bin_bits = {draft.bin_bits}                # 2**bin_bits bins (docs/scale.md)",
         f"sign = {_names(draft.sign)}      # these roles get a new version",
         f"enrol = {_names(draft.enrol)}   # these bring a new key",
         "",

@@ -125,7 +125,7 @@ def parse_plan(data: bytes) -> Plan:
         closes=window.moment("closes"),
         sign=top.names("sign"),
         enrol=top.names("enrol", default=()),
-        bin_bits=top.integer("bin_bits", 1, 14),
+        bin_bits=top.integer("bin_bits", 1, 15),
         starts_from=_parse_start(top.optional_table("starts_from")),
         replaces=_parse_replacement(top.optional_table("replaces")),
         supersedes=top.digests("supersedes"),
