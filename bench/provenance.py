@@ -67,7 +67,9 @@ class Company:
         since = datetime.now(UTC) - timedelta(days=1)
         root, issuing, certificate_log, log = (CryptoSigner.generate_ecdsa() for _ in range(4))
         serials = (x509.random_serial_number(), x509.random_serial_number())
-        authority = make_authority("Bench", root, issuing, now=since, lifetime=timedelta(days=30), serials=serials)
+        authority = make_authority(
+            "Bench", root, issuing.public_key, now=since, lifetime=timedelta(days=30), serials=serials
+        )
         key = pysequoia.Tsk.generate("bench <bench@example.org>")
         return cls(key, Issuer(authority, issuing, certificate_log, log, "bench.example.org"), since)
 

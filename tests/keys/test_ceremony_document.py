@@ -70,7 +70,6 @@ class Reading:
             "DATA": str(self.folder / "data"),
             "ROOM_CLOCK": (self.start + timedelta(days=day, hours=1)).isoformat(),
             "ASSAY_CEREMONY_STICK": str(self.folder / "stick"),
-            "ASSAY_CEREMONY_HOME": str(home / "ceremony"),
             "ASSAY_PASSPHRASE_FILE": str(secret),
             **SoftTokens(home).environ,
         }
@@ -102,6 +101,7 @@ class Reading:
         LiveIndex(room, self.folder / "data", passphrase=PIN).sign()
 
 
+@pytest.mark.timeout(900)
 def test_the_text_can_be_followed_literally(tmp_path: Path) -> None:
     reading = Reading(tmp_path)
     reading.prepare()

@@ -18,7 +18,7 @@ from assay.keys.ceremony.steps import countersign, note
 from assay.keys.ceremony.stick import Stick
 from assay.keys.ceremony.words import fingerprint_words
 from assay.model.errors import VerificationFailed
-from keys.room import PlanText, Room, secret
+from keys.room import PlanText, Room, secret_of
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Room:
     room.later(days=2)
     room.sign("chi")
     room.finish()
-    countersign(room.stick, room.home("wim"), room.at("witness"), secret)
+    countersign(room.stick, room.home("wim"), room.at("witness"), secret_of)
     return room
 
 

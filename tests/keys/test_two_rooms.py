@@ -15,7 +15,7 @@ from assay.keys.ceremony.report import render_text
 from assay.keys.ceremony.steps import countersign, note
 from assay.keys.ceremony.stick import Stick
 from assay.model.errors import AlreadyExists, VerificationFailed
-from keys.room import PlanText, Room, secret
+from keys.room import PlanText, Room, secret_of
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_signatures_of_both_rooms_come_together(rooms: tuple[Room, Room]) -> Non
 
     assert [entry.step for entry in branch.entries] == ["sign", "sign", "note"]
     assert set(here.finish().files) == {"root", "targets", "bins"}
-    countersign(here.stick, here.home("wim"), here.at("witness"), secret)
+    countersign(here.stick, here.home("wim"), here.at("witness"), secret_of)
     found = audit(here.stick)
     assert found.complete
     assert "the telephone was used for the words" in render_text(found, here.now)

@@ -32,7 +32,9 @@ WORKFLOW = SignerIdentity(
 def make_issuer() -> Issuer:
     root, issuing, certificate_log, log = (CryptoSigner.generate_ecdsa() for _ in range(4))
     serials = (x509.random_serial_number(), x509.random_serial_number())
-    authority = make_authority("Example", root, issuing, now=SINCE, lifetime=timedelta(days=3650), serials=serials)
+    authority = make_authority(
+        "Example", root, issuing.public_key, now=SINCE, lifetime=timedelta(days=3650), serials=serials
+    )
     return Issuer(authority, issuing, certificate_log, log, "log.example.org")
 
 

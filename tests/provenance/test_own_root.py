@@ -247,9 +247,9 @@ def test_identities_that_no_certificate_can_carry_are_refused(organisation: Orga
 
 
 def test_only_p256_keys_serve_a_root() -> None:
-    good = CryptoSigner.generate_ecdsa()
+    good, bad = CryptoSigner.generate_ecdsa(), CryptoSigner.generate_ed25519()
     with pytest.raises(OperatorError) as caught:
-        make_authority("Example", CryptoSigner.generate_ed25519(), good, now=NOW, lifetime=timedelta(1), serials=(1, 2))
+        make_authority("Example", bad, good.public_key, now=NOW, lifetime=timedelta(1), serials=(1, 2))
     assert caught.value.rule == "own-root-key"
 
 

@@ -13,9 +13,9 @@ from assay.keys.ceremony.publishing import refuse_data_folder
 from assay.keys.ceremony.stick import Stick
 from assay.keys.ceremony.surroundings import Surroundings, read_surroundings
 from assay.keys.custody import create_key, custody_facts, key_file_uri, open_signer, read_public_key
-from assay.keys.files import SCHEMES, Scheme
+from assay.keys.files import SCHEMES, Scheme, load_key_file
 from assay.keys.local import KeyFolder
-from assay.keys.online import create_online_key, successor_path
+from assay.keys.online import ONLINE_KEYS, create_online_key, successor_path
 from assay.keys.passphrase import SecretOnce, SecretsProvider, secrets_from_environment
 from assay.keys.speed import measure, measure_software
 from assay.model.errors import CallerError
@@ -79,11 +79,10 @@ def rotate_online(
     opened = Stick.open(stick)
     plan = signing.read_plan(opened)
     insecure = insecure_dev_keys or (data / _INSECURE_MARKER).exists()
-    secrets = SecretOnce(secrets_from_environment(os.environ, f"the keys of {data}"))
+    folder = KeyFolder(data / "keys")
+    secrets = _index_secrets(folder, insecure=insecure)
     uris = _parse_elsewhere(elsewhere, plan)
-    for name in plan.enrol:
-        if plan.participants[name].part != "online":
-            continue
+    for name in (name for name in plan.enrol if plan.participants[name].part == "online"):
         where = uris.get(name) or _online_file(plan, name, data, secrets, SCHEMES[scheme], insecure=insecure)
         new = steps.NewKey(where, read_public_key(where, secrets), custody_facts(where, secrets))
         home = Home(data / "keys" / "enrolled")
@@ -105,6 +104,18 @@ def bench(uris: tuple[str, ...], seconds: float, as_json: bool) -> None:
         found.append(measure(f"{public.scheme} at {uri}", open_signer(uri, public, secrets), seconds))
     text = "\n".join(f"{one.rate:>10,.0f}/s  {one.what}" for one in found)
     print_result({"signatures_per_second": {one.what: one.rate for one in found}}, text, as_json=as_json)
+
+
+def _index_secrets(folder: KeyFolder, *, insecure: bool) -> SecretsProvider:
+    """The passphrase of the index's key files: typed twice for the first of them, and that of the others afterwards.
+
+    Raises KeyUnavailable for another one: the signer opens all of them with one.
+    """
+    present = next((path for role in ONLINE_KEYS if (path := folder.path(role)).exists()), None)
+    secrets = SecretOnce(secrets_from_environment(os.environ, f"the keys of {folder.root}", confirm=present is None))
+    if present is not None and not insecure:
+        load_key_file(present, secrets("passphrase").encode())
+    return secrets
 
 
 def _parse_elsewhere(options: tuple[str, ...], plan: Plan) -> dict[str, str]:

@@ -109,8 +109,9 @@ def _announce(running: Running, options: ServeOptions, file: Path | None, as_jso
     lines = [f"serving {running.url}", f"root    {fingerprint}", f"upstream {options.upstream or 'off'}"]
     if token:
         lines.append(f"admin token (shown once): {token.text}")
-        if options.passphrase is not None:
-            lines.append(f"move {options.data.keys.root / 'offline'} to offline media now: the index runs without it")
+        offline = options.data.keys.root / "offline"
+        if options.passphrase is not None and offline.is_dir():
+            lines.append(f"move {offline} to offline media now: the index runs without it")
     lines.append(f"clients: assay trust add {running.url} --fingerprint {fingerprint}")
     print_result(result, "\n".join(lines), as_json=as_json)
     sys.stdout.flush()

@@ -143,7 +143,11 @@ def write_private_file(path: Path, data: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
-        raise AlreadyExists("a file of this name exists; it is never overwritten", subject=str(path)) from error
+        raise AlreadyExists(
+            "a file of this name exists; it is never overwritten",
+            subject=str(path),
+            next_step="if it is the key that you made before: go on without making one",
+        ) from error
     except OSError as error:
         raise KeyUnavailable("the file cannot be made", subject=str(path), found=error.strerror) from error
     try:

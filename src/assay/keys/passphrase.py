@@ -27,6 +27,10 @@ class SecretsProvider(Protocol):
         """The secret."""
 
 
+SecretsOf = Callable[[str], SecretsProvider]
+"""A key's URI -> where its secret comes from: two tokens may have two PINs."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretFromFile:
     """The first line of a file that its owner alone may read. Read anew on every call."""
@@ -70,7 +74,8 @@ class SecretFromPrompt:
 
     def __call__(self, name: str, /) -> str:
         """The secret. Raises KeyUnavailable when there is nobody to ask or nothing was typed."""
-        question = f"{name.capitalize()} for {self.label}" if self.label else name.capitalize()
+        asked = "PIN" if name == "pin" else name.capitalize()
+        question = f"{asked} for {self.label}" if self.label else asked
         try:
             answer: str = click.prompt(question, hide_input=True, confirmation_prompt=self.confirm, err=True)
         except click.Abort as error:

@@ -114,7 +114,11 @@ def create_token_key(token: TokenKey, scheme: Scheme, secrets: SecretsProvider, 
         session_of(token, secrets).close()
         with find_token(token).open(rw=True, user_pin=secrets("pin")) as session:
             if any(session.get_objects({pkcs11.Attribute.ID: token.id_bytes})):
-                raise AlreadyExists("the token has a key of this number; it is never overwritten", subject=token.uri)
+                raise AlreadyExists(
+                    "the token has a key of this number; it is never overwritten",
+                    subject=token.uri,
+                    next_step="leave --create out if it is the key that you made before; else name another number",
+                )
             private = {
                 pkcs11.Attribute.TOKEN: True,
                 pkcs11.Attribute.PRIVATE: True,

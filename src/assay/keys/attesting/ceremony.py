@@ -13,7 +13,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from securesystemslib.signer import Key, Signer, SSlibKey
+from securesystemslib.signer import Key, SSlibKey
 
 from assay import durable
 from assay.keys.attesting.folder import ISSUING, ONLINE, AuthorityFolder, read_document, write_document
@@ -23,7 +23,7 @@ from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import AlreadyExists, CallerError, VerificationFailed
 from assay.provenance.own_root.attest import Issuer, render_trusted_root
 from assay.provenance.own_root.certificates import Authority, make_authority
-from assay.provenance.own_root.signing import public_key_of, spki
+from assay.provenance.own_root.signing import p256_key, spki
 
 LIFETIME: Final = timedelta(days=3650)
 PLAN, CERTIFICATES = "plan.json", "authority.json"
@@ -91,27 +91,6 @@ def _read_key(document: dict[str, Any]) -> SSlibKey:
     return key
 
 
-class _PublicOnly(Signer):
-    """A key whose private half is elsewhere: its place in a certificate, and no more."""
-
-    def __init__(self, key: SSlibKey) -> None:
-        self._key = key
-
-    @property
-    def public_key(self) -> SSlibKey:
-        """The public half."""
-        return self._key
-
-    @classmethod
-    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: object = None) -> "_PublicOnly":
-        """There is no private half to find."""
-        raise NotImplementedError
-
-    def sign(self, payload: bytes) -> Any:
-        """It cannot."""
-        raise NotImplementedError
-
-
 def sign_authority(
     plan: AuthorityPlan, key: str, secrets: SecretsProvider, now: datetime, serial: Callable[[], int], out: Path
 ) -> Authority:
@@ -125,7 +104,7 @@ def sign_authority(
     authority = make_authority(
         plan.organization,
         root,
-        _PublicOnly(plan.keys[ISSUING]),
+        plan.keys[ISSUING],
         now=now,
         lifetime=LIFETIME,
         serials=(serial(), serial()),
@@ -179,7 +158,7 @@ def _read_authority(path: Path) -> Authority:
 
 
 def _require_chain(authority: Authority, plan: AuthorityPlan) -> None:
-    planned = spki(public_key_of(_PublicOnly(plan.keys[ISSUING])))
+    planned = spki(p256_key(plan.keys[ISSUING]))
     found = authority.issuing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     try:
         authority.root.verify_directly_issued_by(authority.root)

@@ -5,15 +5,17 @@ of the previous root's signed it (TUF 1.0.34 section 5.3.4), the others when a t
 only ``verify`` makes a ``VerifiedBundle``, and only that can be published.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from securesystemslib.signer import Key
 from tuf.api.metadata import Root, Targets
 
 from assay.keys.ceremony.building import signing_keys
 from assay.keys.ceremony.current import require_threshold
-from assay.keys.ceremony.enrolment import holder_of, require_production_root
+from assay.keys.ceremony.enrolment import SHORT_ID, holder_of, require_production_root
 from assay.keys.ceremony.plan import Plan
 from assay.keys.ceremony.signing import SIGNATURES, Case, open_case, read_signatures
 from assay.keys.ceremony.stick import Stick
@@ -120,7 +122,7 @@ def _progress_of(stick: Stick, case: Case, role: str) -> Progress:
     if role == ROOT and case.current is not None and case.plan.replaces is None:
         result = case.current.root.get_verification_result(ROOT, case.built.payloads[role], signatures)
         before = (len(result.signed), result.threshold)
-    names = {keyid: holder_of(key) or keyid for keyid, key in keys.items()}
+    names = _names(keys)
     return Progress(
         role,
         tuple(sorted(name for keyid, name in names.items() if keyid in signatures)),
@@ -128,6 +130,14 @@ def _progress_of(stick: Stick, case: Case, role: str) -> Progress:
         before,
         (len(after.signed), after.threshold),
     )
+
+
+def _names(keys: Mapping[str, Key]) -> dict[str, str]:
+    """Key id -> who; a holder who has an old and a new key is told apart by the key."""
+    holders = Counter(holder_of(key) for key in keys.values())
+    named = {keyid: holder_of(key) or "" for keyid, key in keys.items()}
+    told_apart = {keyid: f" (key {keyid[:SHORT_ID]})" if holders[name] > 1 else "" for keyid, name in named.items()}
+    return {keyid: f"{name}{told_apart[keyid]}" if name else keyid for keyid, name in named.items()}
 
 
 def _assembled(stick: Stick, case: Case, role: str) -> bytes:

@@ -27,6 +27,8 @@ DOMAIN: Final = b"assay-ceremony-enrolment/1\n"
 FOLDER: Final = "enrolments/"
 HOLDER_MARK: Final = "x-assay-holder"
 REHEARSAL_MARK: Final = "x-assay-rehearsal"
+SHORT_ID: Final = 12
+"""So many digits of a key id tell keys apart for people."""
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 

@@ -21,6 +21,7 @@ from assay.keys.ceremony.surroundings import Surroundings
 from assay.keys.ceremony.words import fingerprint_words
 from assay.keys.custody import key_file_uri
 from assay.keys.files import Scheme, create_key_file
+from assay.keys.passphrase import SecretsProvider
 from assay.model.errors import AlreadyExists, KeyUnavailable
 from assay.trust.layout import OFFLINE_ROLES
 
@@ -50,12 +51,12 @@ def rehearse(plan: Plan, folder: Path, surroundings: Surroundings, tell: Callabl
     for name in _signers(practice):
         home, at = Home(folder / "homes" / name), _as(surroundings, name)
         show(stick, home, at)
-        sign(stick, home, at, _nobody, words, _REASON)
+        sign(stick, home, at, _nobody_of, lambda: words, _REASON)
         tell(f"show, sign: {name}")
     merge(stick, _as(surroundings, "office"))
     bundle = verify(stick, surroundings.now)
     for name in practice.named("observer"):
-        countersign(stick, Home(folder / "homes" / name), _as(surroundings, name), _nobody)
+        countersign(stick, Home(folder / "homes" / name), _as(surroundings, name), _nobody_of)
         tell(f"countersign: {name}")
     durable.write_file(folder / "data" / REHEARSAL_MARKER, b"This data folder is a rehearsal's.\n")
     handover = publish_offline(bundle, folder / "data")
@@ -101,3 +102,7 @@ def _as(surroundings: Surroundings, name: str) -> Surroundings:
 
 def _nobody(name: str) -> str:
     raise KeyUnavailable(f"a rehearsal asks for no {name}")
+
+
+def _nobody_of(_uri: str) -> SecretsProvider:
+    return _nobody

@@ -1,12 +1,12 @@
 """Signing on a holder's own machine, and showing what will be signed. Nothing of the stick is believed.
 
 The order, each step the condition of the next: no network; the plan's window and this machine's clock; the payloads
-made again here from plan, current metadata and enrolments are those on the stick; this home showed exactly them; the
-holder typed the fingerprint's words, which came from the room and not from the stick; this home signed no later
-version. Only then is a key opened. What was signed is remembered before it exists.
+made again here from plan, current metadata and enrolments are those on the stick; this home showed exactly them, and
+signed no later version; the holder typed the fingerprint's words, which came from the room and not from the stick. Only
+then is a key opened. What was signed is remembered before it exists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ from assay.keys.ceremony.surroundings import Surroundings, require_clock, requir
 from assay.keys.ceremony.transcript import Step, read_transcript, record
 from assay.keys.ceremony.words import require_typed_words
 from assay.keys.custody import open_signer, sign_bytes
-from assay.keys.passphrase import SecretsProvider
+from assay.keys.passphrase import SecretsOf
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import AssayError, KeyUnavailable, NotFound, VerificationFailed
 
@@ -89,12 +89,13 @@ def sign(
     stick: Stick,
     home: Home,
     surroundings: Surroundings,
-    secrets: SecretsProvider,
-    typed_words: str,
+    secrets_of: SecretsOf,
+    ask_words: Callable[[], str],
     network_reason: str | None = None,
 ) -> tuple[str, ...]:
     """Sign every role that this home's keys may sign, each key once; returns the files written on the stick.
 
+    ``ask_words``: what the holder types when everything else is in order; ``secrets_of``: a key's URI -> its secret.
     ``network_reason``: why this machine may have a network (noted as an exception); None: it may not.
     Raises OperatorError, NotFresh, VerificationFailed, CallerError or KeyUnavailable; nothing is signed then.
     """
@@ -103,14 +104,15 @@ def sign(
     case = open_case(stick)
     _require_now(stick, case.plan, home, surroundings)
     home.require_shown(case.plan.sha256, case.fingerprint)
-    require_typed_words(typed_words, case.fingerprint)
     own = home.read().keys
     _require_own_place(case, own)
     wanted = _wanted(stick, case, own)
     if not wanted:
         return ()
     planned = _require_lawful(case, home, wanted)
-    signers = {keyid: open_signer(own[keyid].uri, own[keyid].key, secrets) for keyid in dict.fromkeys(wanted.values())}
+    require_typed_words(ask_words(), case.fingerprint)
+    mine = [own[keyid] for keyid in dict.fromkeys(wanted.values())]
+    signers = {one.key.keyid: open_signer(one.uri, one.key, secrets_of(one.uri)) for one in mine}
     home.remember_signed(case.plan.index, planned, surroundings.now)
     outputs = {
         name: _render_signature(sign_bytes(signers[keyid], case.built.payloads[_role_of(name)]), case, _role_of(name))

@@ -7,7 +7,7 @@ holders.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from securesystemslib.signer import Signer, SSlibKey
+from securesystemslib.signer import SSlibKey
 
 from assay.keys.ceremony.building import build
 from assay.keys.ceremony.current import FOLDER as CURRENT
@@ -30,7 +30,7 @@ from assay.keys.ceremony.stick import Stick
 from assay.keys.ceremony.surroundings import Surroundings, require_clock, require_no_network
 from assay.keys.ceremony.transcript import Entry, Step, read_transcript, record
 from assay.keys.custody import open_signer
-from assay.keys.passphrase import SecretsProvider
+from assay.keys.passphrase import SecretsOf, SecretsProvider
 from assay.model.errors import AlreadyExists, CallerError, NotFound
 
 
@@ -69,15 +69,8 @@ def enrol(
 
     ``network_reason``: as for ``sign``; an online key needs none. Raises CallerError, AlreadyExists, KeyUnavailable.
     """
-    plan = read_plan(stick)
-    participant = plan.participants.get(name)
-    if participant is None or name not in plan.enrol:
-        raise CallerError(
-            "the plan does not ask for a key of this name", subject=name, rule="plan", expected=", ".join(plan.enrol)
-        )
-    if network_reason is None and participant.part != "online":
-        require_no_network(surroundings)
-    require_clock(surroundings.now, plan.opens, plan.closes, "the plan's window")
+    plan = require_place(stick, name, surroundings, network_reason)
+    participant = plan.participants[name]
     key = marked_key(new.key, name, rehearsal=plan.rehearsal)
     file = f"{ENROLMENTS}{name}.json"
     if file in stick.files:
@@ -92,6 +85,20 @@ def enrol(
         facts["attested_by"] = f"{enrolment.attestation.authority} (sha256 {enrolment.attestation.authority_sha256})"
     record(stick, surroundings, Step("enroll", (PLAN,), facts, tuple(exceptions)), {file: data}, signer)
     return enrolment
+
+
+def require_place(stick: Stick, name: str, surroundings: Surroundings, network_reason: str | None) -> Plan:
+    """The plan, if ``name`` may enrol by it here and now; asked before a key is made, so that none is made in vain."""
+    plan = read_plan(stick)
+    participant = plan.participants.get(name)
+    if participant is None or name not in plan.enrol:
+        raise CallerError(
+            "the plan does not ask for a key of this name", subject=name, rule="plan", expected=", ".join(plan.enrol)
+        )
+    if network_reason is None and participant.part != "online":
+        require_no_network(surroundings)
+    require_clock(surroundings.now, plan.opens, plan.closes, "the plan's window")
+    return plan
 
 
 def _require_same(enrolment: Enrolment, key: SSlibKey) -> Enrolment:
@@ -128,28 +135,24 @@ def note(stick: Stick, surroundings: Surroundings, witness: str, text: str) -> E
     return record(stick, surroundings, Step("note", facts={"witness": witness}, exceptions=(text,)), {})
 
 
-def countersign(stick: Stick, home: Home, surroundings: Surroundings, secrets: SecretsProvider) -> Entry:
+def countersign(stick: Stick, home: Home, surroundings: Surroundings, secrets_of: SecretsOf) -> Entry:
     """Seal everything that was done so far with this home's key: "this is what happened, and I was there"."""
     plan = read_plan(stick)
     enrolments = read_enrolments(stick, plan)
     own = home.read().keys
     mine = next((one for one in enrolments.values() if one.key.keyid in own), None)
-    signer = _countersigner(stick, home, secrets) if mine is None else _open(home, mine, secrets)
+    own_key = _signing_key(stick, home) if mine is None else own[mine.key.keyid]
+    signer = open_signer(own_key.uri, own_key.key, secrets_of(own_key.uri))
     last = read_transcript(stick)[-1]
     facts = {"name": holder_of(signer.public_key) or signer.public_key.keyid, "up_to": f"{last.number} ({last.sha256})"}
     return record(stick, surroundings, Step("countersign", facts=facts), {}, signer)
 
 
-def _open(home: Home, mine: Enrolment, secrets: SecretsProvider) -> Signer:
-    own = home.read().keys[mine.key.keyid]
-    return open_signer(own.uri, own.key, secrets)
-
-
-def _countersigner(stick: Stick, home: Home, secrets: SecretsProvider) -> Signer:
-    """A holder who did not enrol now countersigns with the key that the metadata names."""
+def _signing_key(stick: Stick, home: Home) -> OwnKey:
+    """The key with which a holder who did not enrol now countersigns: the one that the metadata names."""
     case = open_case(stick)
     known = {keyid for role in case.built.payloads for keyid in case.signers_of(role)}
     own = next((one for keyid, one in home.read().keys.items() if keyid in known), None)
     if own is None:
         raise NotFound("none of this home's keys has a part in this ceremony", next_step="is this the right --home?")
-    return open_signer(own.uri, own.key, secrets)
+    return own

@@ -48,13 +48,27 @@ def render_words(words: tuple[str, ...], columns: int = 5) -> str:
     )
 
 
+def parse_words(typed: str) -> tuple[str, ...]:
+    """The words of ``typed``; four letters of each suffice, numbers, commas and case are ignored.
+
+    Raises CallerError for a word that is not of the list: a slip.
+    """
+    entered = [word for word in typed.lower().replace(",", " ").split() if not word.isdigit()]
+    unknown = [word for word in entered if _word_for(word) is None]
+    if unknown:
+        raise CallerError(
+            "not a word of the list", rule="fingerprint-words", found=", ".join(unknown[:5]), next_step="type it again"
+        )
+    return tuple(word for entry in entered if (word := _word_for(entry)) is not None)
+
+
 def require_typed_words(typed: str, digest: Sha256) -> None:
-    """Raise unless ``typed`` is the words of ``digest``; four letters of each suffice, numbers and case are ignored.
+    """Raise unless ``typed`` is the words of ``digest``.
 
     CallerError for what is no list of the right length or holds an unknown word (a slip); VerificationFailed for
     words of another fingerprint (other data than the room read aloud).
     """
-    entered = [word for word in typed.lower().replace(",", " ").split() if not word.isdigit()]
+    entered = parse_words(typed)
     if len(entered) != WORD_COUNT:
         raise CallerError(
             "not the right number of words",
@@ -62,11 +76,8 @@ def require_typed_words(typed: str, digest: Sha256) -> None:
             expected=f"{WORD_COUNT} words",
             found=str(len(entered)),
         )
-    unknown = [word for word in entered if _word_for(word) is None]
-    if unknown:
-        raise CallerError("not a word of the list", rule="fingerprint-words", found=", ".join(unknown[:5]))
     expected = fingerprint_words(digest)
-    wrong = [number for number, word in enumerate(entered, 1) if _word_for(word) != expected[number - 1]]
+    wrong = [number for number, word in enumerate(entered, 1) if word != expected[number - 1]]
     if wrong:
         raise VerificationFailed(
             "the words typed are not those of the data on the stick",

@@ -14,11 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Key, Signer
 
 from assay.model.errors import CallerError
 from assay.provenance.identities import CLAIMS, FULCIO_ARC, SignerIdentity
-from assay.provenance.own_root.signing import log_id_of, public_key_of, sign_der
+from assay.provenance.own_root.signing import log_id_of, p256_key, public_key_of, sign_der
 
 LEAF_LIFETIME: Final = timedelta(minutes=10)
 """How long an identity's certificate is valid: the time to sign and to reach the log, as with the public instance."""
@@ -40,7 +40,7 @@ class Authority:
 def make_authority(
     organization: str,
     root_signer: Signer,
-    issuing_signer: Signer,
+    issuing_key: Key,
     *,
     now: datetime,
     lifetime: timedelta,
@@ -51,12 +51,10 @@ def make_authority(
     ``root_signer`` is not needed again until the issuing key is replaced. Raises OperatorError (``own-root-key``) for
     other keys than P-256.
     """
-    root_key, issuing_key = public_key_of(root_signer), public_key_of(issuing_signer)
+    root_key, issuer = public_key_of(root_signer), p256_key(issuing_key)
     root_name, issuing_name = _name(organization, "root"), _name(organization, "issuing")
     root = _authority_builder(root_name, root_name, root_key, root_key, now, lifetime, serials[0], path_length=1)
-    issuing = _authority_builder(
-        issuing_name, root_name, issuing_key, root_key, now, lifetime, serials[1], path_length=0
-    )
+    issuing = _authority_builder(issuing_name, root_name, issuer, root_key, now, lifetime, serials[1], path_length=0)
     return Authority(issuing=_signed(issuing, root_signer), root=_signed(root, root_signer))
 
 

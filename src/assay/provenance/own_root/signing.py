@@ -10,7 +10,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Key, Signer
 
 from assay.model.errors import KeyUnavailable, OperatorError
 
@@ -18,8 +18,12 @@ SCHEME: Final = "ecdsa-sha2-nistp256"
 
 
 def public_key_of(signer: Signer) -> ec.EllipticCurvePublicKey:
-    """The signer's public key. Raises OperatorError (``own-root-key``) unless it is ECDSA on P-256 with SHA-256."""
-    key = signer.public_key
+    """The signer's public key. Raises as ``p256_key`` does."""
+    return p256_key(signer.public_key)
+
+
+def p256_key(key: Key) -> ec.EllipticCurvePublicKey:
+    """``key`` for X.509. Raises OperatorError (``own-root-key``) unless it is ECDSA on P-256 with SHA-256."""
     if key.scheme == SCHEME:
         loaded = serialization.load_pem_public_key(key.keyval["public"].encode())
         if isinstance(loaded, ec.EllipticCurvePublicKey) and isinstance(loaded.curve, ec.SECP256R1):
