@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,12 @@ def install(settings: dict[str, str], url: str, to: Path) -> tuple[int, list[str
     )
 
 
+def explain(settings: dict[str, str], url: str, project: str) -> str:
+    """What `assay explain` says."""
+    command = [sys.executable, "-m", "assay", "explain", project, "--index", url]
+    return subprocess.run(command, check=True, env=settings, capture_output=True, text=True, timeout=60).stdout
+
+
 def test_A13_pip_installs_what_was_uploaded_and_nothing_that_the_thief_shows(tmp_path: Path) -> None:
     with witnessed_index(tmp_path / "world") as index, served(index) as url:
         with index.ledger() as ledger, ledger.write() as connection:
@@ -81,6 +88,9 @@ def test_A13_pip_installs_what_was_uploaded_and_nothing_that_the_thief_shows(tmp
         old, new = environment(tmp_path / "old"), environment(tmp_path / "new")
         assert trust(old, index, url) == 0
         assert install(old, url, tmp_path / "before")[:2] == (0, ["demo.py"])
+        said = explain(old, url, "demo")
+        assert re.search(r"witnessed  by w[12] \((timestamp|bin-)", said), said
+        assert "only together with its witnesses" in said
 
         thief = Thief(index)
         name, forged = thief.forged_bin(TargetPath("packages/demo/1.0/demo-1.0-py3-none-any.whl"))

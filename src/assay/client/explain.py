@@ -6,6 +6,7 @@ from typing import Any
 
 from assay.client.provenance.telling import ToldEvidence, tell_evidence, tell_signers
 from assay.client.trusted_index import TrustedIndex
+from assay.client.witnessed import NOBODY, Witnessed
 from assay.formats.pages import PageFile, version_of
 from assay.model.distributions import parse_distribution
 from assay.model.errors import NotFound
@@ -20,7 +21,7 @@ class Explanation:
     """What trusted metadata says of a file: its page entry, its target, and how fresh that knowledge is.
 
     ``settled``: whether the offline holders signed the project's claim; None where its developers do not sign the file.
-    ``evidence``: its signatures and attestations.
+    ``evidence``: its signatures and attestations. ``witnessed``: who co-signed the online roles on the way to it.
     """
 
     project: ProjectName
@@ -31,6 +32,7 @@ class Explanation:
     root_version: int
     settled: bool | None = None
     evidence: tuple[ToldEvidence, ...] = ()
+    witnessed: Witnessed = NOBODY
 
 
 async def explain_release(
@@ -57,7 +59,17 @@ async def explain_release(
         kept = await index.kept(distribution) if entry.signature is not None else None
         evidence = await tell_signers(index.provenance_checks(), page.page, entry, kept)
         explanations.append(
-            Explanation(project, distribution.version, entry, target, fresh_until, root_version, settled, evidence)
+            Explanation(
+                project,
+                distribution.version,
+                entry,
+                target,
+                fresh_until,
+                root_version,
+                settled,
+                evidence,
+                await index.witnessed(target.role),
+            )
         )
     return explanations
 
@@ -71,7 +83,8 @@ def tell(explanation: Explanation) -> str:
         f"  published  {_publisher(custom, entry)}",
         f"  vouched    by the role {explanation.target.role}, reached from root version {explanation.root_version}",
         *(line for told in explanation.evidence for line in tell_evidence(told)),
-        f"  sealed     {_seal(explanation.target.role, explanation.settled)}",
+        f"  witnessed  {_witnesses(explanation.witnessed)}",
+        f"  sealed     {_seal(explanation)}",
         f"  fresh      the index vouches for it until {explanation.fresh_until}",
     ]
     if entry.yanked is not None:
@@ -79,7 +92,17 @@ def tell(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _seal(role: str, settled: bool | None) -> str:
+def _witnesses(found: Witnessed) -> str:
+    if not found.needed:
+        return "by nobody: what is neither sealed nor claimed, the index signs alone"
+    signers = "; ".join(f"{name} ({', '.join(roles)})" for name, roles in found.by.items())
+    if not signers:
+        return f"by {found.needed} beside the index, whose keys carry no witness's name"
+    return f"by {signers}: nothing that they saw can be rewritten without them"
+
+
+def _seal(explanation: Explanation) -> str:
+    role, settled = explanation.target.role, explanation.settled
     if role.startswith(SEAL_PREFIX):
         seal = "-".join(role.split("-")[:2])
         return f"in {seal}, by a key that was destroyed: nobody can change this file any more"
@@ -87,6 +110,8 @@ def _seal(role: str, settled: bool | None) -> str:
         return "not yet, but the project is claimed: only its developers' keys sign for it, the index's do not count"
     if settled is not None:
         return "not yet; the project's developers signed it, and the offline holders have not settled their claim yet"
+    if explanation.witnessed.needed:
+        return "not yet: until then the index could replace it only together with its witnesses"
     return "not yet: until then whoever holds the index's online keys could replace it"
 
 

@@ -46,6 +46,7 @@ from assay.trust.verify import TrustedMetadata, VerifiedTarget
 
 if TYPE_CHECKING:
     from assay.client.provenance.checks import FileEvidence, ProvenanceChecks
+    from assay.client.witnessed import Witnessed
 
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
@@ -159,6 +160,12 @@ class TrustedIndex:
         if trusted is None or trusted.timestamp is None:
             raise NotFresh("nothing was refreshed yet")
         return trusted.timestamp.expires.isoformat(), trusted.root.version
+
+    async def witnessed(self, role: str) -> "Witnessed":
+        """Which witnesses co-signed ``role``, which vouches for a file, and the roles above it."""
+        from assay.client.witnessed import witnessed
+
+        return witnessed(await self._current(), self._store, role)
 
     # --- pages ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Root, Targets
 
+from assay.keys.ceremony.enrolment import marked_key
+from assay.keys.ceremony.plan import is_name
 from assay.keys.files import Scheme, create_key_file, load_key_file
 from assay.trust.envelope import sign_envelope
 from assay.trust.layout import (
@@ -51,6 +53,11 @@ class LocalWitness:
     keys: Mapping[str, SSlibKey]
     log: VerifierKey
 
+    def marked(self, role: str) -> SSlibKey:
+        """The key of ``role`` as it stands in metadata: with the witness's name, where plans can hold that."""
+        name = f"{self.log.name}-{role}"
+        return marked_key(self.keys[role], name, rehearsal=False) if is_name(name) else self.keys[role]
+
 
 def hold_local_ceremony(
     keys: KeyFolder,
@@ -72,7 +79,7 @@ def hold_local_ceremony(
         role: create_key_file(keys.path(role), Scheme.ED25519, passphrase)
         for role in (*OFFLINE_ROLES, *ONLINE_ROLES, LOG)
     }
-    online = {role: [public[role], *(witness.keys[role] for witness in witnesses)] for role in ONLINE_ROLES}
+    online = {role: [public[role], *(witness.marked(role) for witness in witnesses)] for role in ONLINE_ROLES}
     top_level = {ROOT: [public[ROOT]], TARGETS: [public[TARGETS]], **online}
     targets = plan_targets([public[BINS]], 1, 1, now + lifetimes.targets, online[BIN_PREFIX], threshold)
     log = identity_of_key(bytes.fromhex(public[LOG].keyval["public"]))

@@ -57,6 +57,12 @@ def holder_of(key: Key) -> str | None:
     return mark if isinstance(mark, str) else None
 
 
+def witness_of(key: Key, role: str) -> str | None:
+    """The witness whose key for the online ``role`` this is; None for any other. They are marked ``<name>-<role>``."""
+    name = (holder_of(key) or "").removesuffix(f"-{role}")
+    return name if name and name != holder_of(key) else None
+
+
 def is_rehearsal_key(key: Key) -> bool:
     """True for a key that was made to practise with."""
     return REHEARSAL_MARK in key.unrecognized_fields

@@ -241,9 +241,14 @@ def _require_sound_role(plan: Plan, role: str, planned: RolePlan) -> None:
         raise refuse(f"roles.{role}.expires", "after the window closes", f"{planned.expires:%Y-%m-%d %H:%M}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a plan can name somebody so: small letters, digits and dashes, at most 32."""
+    return _NAME.match(text) is not None
+
+
 def require_name(text: str, subject: str) -> None:
     """Raise CallerError unless ``text`` is a name: small letters, digits and dashes, at most 32."""
-    if not _NAME.match(text):
+    if not is_name(text):
         raise refuse(subject, "small letters, digits and dashes, at most 32", repr(text[:80]))
 
 
