@@ -121,8 +121,10 @@ class AssayClient:
     kept: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def look_up(self, index: Simulator, path: str, now: datetime | None = None) -> str | None:
-        """The sha256 that is vouched for, or None. Raises what the core raises."""
+    def look_up(
+        self, index: Simulator, path: str, now: datetime | None = None, *, after: str | None = None
+    ) -> str | None:
+        """The sha256 that is vouched for, or None; asked for in one refresh ``after`` another path. Raises."""
         trusted = TrustedMetadata(self.kept.get(ROOT, self.root), now=now or index.now)
 
         def answer(request: Request) -> Answer:
@@ -137,6 +139,8 @@ class AssayClient:
                     return index.files.get(metadata_filename(role, version))
 
         drive(refresh(trusted), answer)
+        if after is not None:
+            drive(lookup(trusted, TargetPath(after)), answer)
         found = drive(lookup(trusted, TargetPath(path)), answer)
         return found.sha256 if found else None
 
@@ -159,8 +163,10 @@ class StockClient:
     root: bytes
     folder: Path
 
-    def look_up(self, index: Simulator, path: str, now: datetime | None = None) -> str | None:
-        """The sha256 that is vouched for, or None. Raises what ngclient raises."""
+    def look_up(
+        self, index: Simulator, path: str, now: datetime | None = None, *, after: str | None = None
+    ) -> str | None:
+        """As ``AssayClient.look_up``. Raises what ngclient raises."""
         self.folder.mkdir(exist_ok=True)
         updater = Updater(
             str(self.folder),
@@ -173,6 +179,8 @@ class StockClient:
         )
         updater._trusted_set.reference_time = now or index.now
         updater.refresh()
+        if after is not None:
+            updater.get_targetinfo(after)
         found = updater.get_targetinfo(path)
         return found.hashes["sha256"] if found else None
 
@@ -182,12 +190,19 @@ def both(index: Simulator, folder: Path) -> list[AssayClient | StockClient]:
     return [AssayClient(index.root_bytes()), StockClient(index.root_bytes(), folder / "new-stock-client")]
 
 
-def verdict(client: AssayClient | StockClient, index: Simulator, path: str, now: datetime | None = None) -> str:
-    """``client``'s answer in a word: a hash, ``none``, or ``refused``."""
+def verdict(
+    client: AssayClient | StockClient,
+    index: Simulator,
+    path: str,
+    now: datetime | None = None,
+    *,
+    after: str | None = None,
+) -> str:
+    """``client``'s answer in a word: a hash, ``none``, or ``refused``. ``after``: what it asks for just before."""
     from tuf.api.exceptions import DownloadError, RepositoryError
 
     try:
-        return client.look_up(index, path, now) or "none"
+        return client.look_up(index, path, now, after=after) or "none"
     except (AssayError, RepositoryError, DownloadError, ValueError):
         return "refused"
 
