@@ -27,8 +27,6 @@ from assay.model.digests import Sha256
 from assay.model.errors import AssayError, StorageUnavailable, Unreachable, VerificationFailed
 
 STALL_TIMEOUT_S = 30.0
-GRACE_S = 60.0
-MIN_BYTES_PER_S = 20_000
 MAX_CONNECTIONS = 32
 MAX_IDLE_PER_HOST = 16
 MAX_REDIRECTS = 10
@@ -60,14 +58,30 @@ class _Opened:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an answer may take in all: ``grace_s``, and as long as its size takes at the least rate (threat A6)."""
+
+    grace_s: float = 60.0
+    min_bytes_per_s: int = 20_000
+
+    def for_bytes(self, count: int) -> float:
+        """The deadline in seconds of an answer of at most ``count`` bytes."""
+        return self.grace_s + count / self.min_bytes_per_s
+
+
+PATIENCE = Patience()
+
+
 class Fetcher:
     """A pool of connections. Use as an async context manager, in one event loop.
 
     ``environ`` is read for the user's proxy and for where netrc lies.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ, patience: Patience = PATIENCE) -> None:
         self._environ = environ
+        self._patience = patience
         self._idle: dict[tuple[Place, str | None], list[Connection]] = {}
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
         self._is_open = False
@@ -133,7 +147,7 @@ class Fetcher:
             raise RuntimeError("the fetcher is not open")
         opened: _Opened | None = None
         try:
-            async with self._places, asyncio.timeout(GRACE_S + max_bytes / MIN_BYTES_PER_S):
+            async with self._places, asyncio.timeout(self._patience.for_bytes(max_bytes)):
                 opened = await self._follow(url, headers)
                 if opened.head.status not in (OK, NOT_MODIFIED, NOT_FOUND):
                     raise _not_given(url, opened.head)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from attacks.threats import COLUMNS, ROWS
+from attacks.threats import COLUMNS, ROWS, worse
 
 Cell = Callable[[str, str, str], None]
 
@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for name, value in report.user_properties:
             if name == "attack":
                 row, column, outcome = value.split("|")
-                cells[row, column] = outcome
+                cells[row, column] = worse(outcome, cells.get((row, column), outcome))
     width = max(len(f"{row} {text}") for row, text in ROWS.items()) + 2
     terminalreporter.section("attacks: what a client gets")
     terminalreporter.write_line(" " * width + "".join(f"{column:>22}" for column in COLUMNS))

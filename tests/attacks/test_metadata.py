@@ -278,7 +278,7 @@ ATTACKS: dict[str, list[Callable[[Simulator], None]]] = {
     "B8": [whole_host, whole_host_same_version],
     "B13": [rollback],
 }
-OUTCOMES = ((EVIL, "replaced"), (GOOD, "held"), ("none", "refused or older"), ("refused", "refused"))
+OUTCOMES = ((EVIL, "replaced"), (GOOD, "held"), ("none", "older for new clients"), ("refused", "refused"))
 """The worst that any of the clients got; a new client without a floor may be shown an older state."""
 
 BY_THE_PRODUCT = {("B8", "signed"), ("B8", "witnessed"), ("B13", "witnessed"), ("A15", "claimed")}

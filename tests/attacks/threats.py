@@ -43,3 +43,22 @@ ROWS = {
     "B21": "a pull request: edited lock file",
 }
 COLUMNS = ("pip", "pip --require-hashes", "PEP 458", "signed", "witnessed", "sealed", "claimed")
+
+WORST_FIRST = (
+    "replaced",
+    "installed",
+    "rolled back",
+    "mixed",
+    "split",
+    "endless",
+    "hangs",
+    "not seen",
+    "back: not noticed",
+    "older for new clients",
+)
+"""Words of cells in which the attacker gets something. Where several tests fill a cell, the worst one stands there."""
+
+
+def worse(one: str, other: str) -> str:
+    """The word that stands in a cell for which two tests found something."""
+    return min((one, other), key=lambda word: WORST_FIRST.index(word) if word in WORST_FIRST else len(WORST_FIRST))
