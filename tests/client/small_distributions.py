@@ -17,14 +17,19 @@ def wheel_metadata(name: str, version: str, requires: Sequence[str] = ()) -> byt
 
 
 def build_wheel(
-    name: str, version: str, *, requires: Sequence[str] = (), files: Mapping[str, bytes] | None = None
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    files: Mapping[str, bytes] | None = None,
+    more_metadata: str = "",
 ) -> bytes:
     """A pure wheel with one module called as the project, that PyPA tools install."""
     info = f"{name}-{version}.dist-info"
     members = {
         f"{name}.py": f"VERSION = {version!r}\n".encode(),
         **(files or {}),
-        f"{info}/METADATA": wheel_metadata(name, version, requires),
+        f"{info}/METADATA": wheel_metadata(name, version, requires) + more_metadata.encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{path},sha256={_record_hash(data)},{len(data)}\n" for path, data in members.items())

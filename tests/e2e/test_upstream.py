@@ -60,10 +60,11 @@ def test_bytes_that_are_not_those_of_the_page_are_refused(house: House, upstream
 def test_private_names_never_go_upstream(house: House, upstream: Upstream) -> None:
     """Dependency confusion: the public index has projects of the same names, with higher versions."""
     public = "9.0-py3-none-any.whl"
+    house.publish(("uploaded", "1.0"))
+    upstream.asked.clear()
     for project in ("inhouse-lib", "reserved", "uploaded"):
         upstream.add(project, f"{project.replace('-', '_')}-{public}", build_wheel(project.replace("-", "_"), "9.0"))
     assert house.operator("project", "create", "reserved", "--private").code == 0
-    house.publish(("uploaded", "1.0"))
     user = house.user()
     for project in ("inhouse-lib", "reserved"):
         assert ask(f"{house.index.simple_url}{project}/").status == 404
@@ -84,4 +85,21 @@ def test_a_project_of_the_upstream_cannot_be_uploaded_here(house: House, upstrea
     upstream.add("theirs", wheel_name("theirs"), build_wheel("theirs", "1.0"))
     assert house.page("theirs") is not None
     refused = house.upload("theirs-2.0-py3-none-any.whl", build_wheel("theirs", "2.0"))
-    assert (refused.status, b"pulled through" in refused.body) == (403, True)
+    assert (refused.status, b"the upstream's" in refused.body) == (403, True)
+
+
+def test_a_name_that_the_upstream_has_is_nobodys_here_before_anybody_asked_for_it(
+    house: House, upstream: Upstream
+) -> None:
+    for project in ("wanted", "bought"):
+        upstream.add(project, wheel_name(project), build_wheel(project, "1.0"))
+    refused = house.upload("wanted-9.0-py3-none-any.whl", build_wheel("wanted", "9.0"))
+    assert (refused.status, b"--private" in refused.body) == (403, True)
+    page = house.page("wanted")
+    assert page is not None
+    assert page["versions"] == ["1.0"]
+    assert house.operator("project", "create", "bought", "--private", "--owner", "admin").code == 0
+    house.publish(("bought", "9.0"))
+    page = house.page("bought")
+    assert page is not None
+    assert page["versions"] == ["9.0"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from assay.formats.inspect import InspectionLimits
+from assay.formats.inspect import InspectedDistribution, InspectionLimits, inspect_distribution
 from assay.formats.pages import ProjectPage
 from assay.formats.upload_form import FileDigests, parse_upload_form
 from assay.index.admission import Admission
@@ -22,6 +22,7 @@ from assay.index.ledger.publications import outbox_state
 from assay.index.log import LogWriter
 from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
+from assay.index.registration import Rules
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import Keyring
@@ -42,6 +43,12 @@ def wheel_name(project: str, version: str) -> str:
     return f"{project}-{version}-py3-none-any.whl"
 
 
+def inspect_here(path: Path, filename: str) -> InspectedDistribution:
+    """Inspection without a process of its own."""
+    with path.open("rb") as stream:
+        return inspect_distribution(stream, filename, InspectionLimits())
+
+
 @dataclass
 class LedgerIndex:
     """``now`` is the clock of everybody in it."""
@@ -49,6 +56,8 @@ class LedgerIndex:
     folder: Path
     now: datetime = START
     notices: list[str] = field(default_factory=list)
+    rules: Rules = field(default_factory=Rules)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.data = DataFolder(self.folder)
@@ -61,7 +70,7 @@ class LedgerIndex:
         self.blobs = BlobStore(self.data.blobs)
         self.published = PublishedStore(self.data.published)
         evidence = EvidenceDesk(self.blobs, self.published)
-        self.admission = Admission(self.ledger, self.blobs, InspectionLimits(), lambda: self.now, evidence)
+        self.admission = Admission(self.ledger, self.blobs, inspect_here, lambda: self.now, evidence, self.rules)
         self.publisher = self.new_publisher()
         self.sign()
 
@@ -110,7 +119,7 @@ class LedgerIndex:
 
     def admit(self, data: bytes, filename: str, principal: Principal, **fields: str) -> int:
         """Hand an upload to admission as web does; returns the proposal's number."""
-        name, version = filename.split("-")[:2]
+        name, version = filename.removesuffix(".tar.gz").split("-")[:2]
         digest = hashlib.sha256(data).hexdigest()
         form: list[tuple[str, str]] = list(
             {
@@ -119,8 +128,8 @@ class LedgerIndex:
                 "metadata_version": "2.1",
                 "name": name,
                 "version": version,
-                "filetype": "bdist_wheel",
-                "pyversion": "py3",
+                "filetype": "sdist" if filename.endswith(".tar.gz") else "bdist_wheel",
+                "pyversion": "source" if filename.endswith(".tar.gz") else "py3",
                 "sha256_digest": digest,
                 "summary": "a small wheel",
                 **fields,
@@ -131,7 +140,9 @@ class LedgerIndex:
         blake, md5 = hashlib.blake2b(data, digest_size=32).hexdigest(), hashlib.md5(data).hexdigest()
         digests = FileDigests(Sha256(digest), blake, md5)
         upload = ReceivedUpload(parse_upload_form(form, filename), path, len(data), digests)
-        return self.admission.admit(upload, principal)
+        admitted = self.admission.admit(upload, principal)
+        self.notes = list(admitted.notes)
+        return admitted.proposal
 
     def publish(self, project: str, version: str, principal: Principal) -> str:
         """Admit and sign a wheel; returns its filename. The signer's refusal is an AssertionError."""

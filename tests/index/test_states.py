@@ -12,6 +12,7 @@ from assay.index import states
 from assay.index.ledger import accounts
 from assay.index.ledger.publications import propose
 from assay.index.proposals import Entomb, Remove, SetStatus, Yank, decode_proposal, encode_proposal
+from assay.index.registration import Rules
 from assay.model.errors import AssayError, CallerError, InvalidUpload, NotAllowed, NotFound, SignerRefused, TooMany
 from assay.model.permissions import Principal, ProjectRole
 from index.ledger_index import DEMO, LedgerIndex, build_wheel, wheel_name
@@ -236,7 +237,7 @@ def _forget_files(index: LedgerIndex) -> None:
 
 
 def test_new_projects_of_a_user_are_limited(index: LedgerIndex) -> None:
-    index.admission = replace(index.admission, new_projects_per_day=2)
+    index.admission = replace(index.admission, rules=Rules(new_projects_per_day=2))
     alice, bob = index.user("alice"), index.user("bob")
     index.publish("first", "1.0", alice)
     index.publish("second", "1.0", alice)

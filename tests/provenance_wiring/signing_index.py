@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.client.store import MetadataStore
@@ -110,7 +111,7 @@ class SigningIndex(LedgerIndex):
         blake, md5 = hashlib.blake2b(data, digest_size=32).hexdigest(), hashlib.md5(data).hexdigest()
         digests = FileDigests(Sha256(digest), blake, md5)
         form = parse_upload_form(list(fields.items()), filename, signature=part)
-        return self.admission.admit(ReceivedUpload(form, path, len(data), digests), who or self.alice)
+        return self.admission.admit(ReceivedUpload(form, path, len(data), digests), who or self.alice).proposal
 
     def settle(self, seq: int) -> None:
         """Sign, and see to it that the proposal was published."""
@@ -136,7 +137,7 @@ class SigningIndex(LedgerIndex):
     def served(self) -> Iterator[Address]:
         """The index over a socket, for readers."""
 
-        def nobody(*_: object) -> Principal:
+        def nobody(*_: object) -> Any:
             raise AssertionError("these tests upload without the web")
 
         services = WebServices(

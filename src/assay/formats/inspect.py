@@ -15,7 +15,7 @@ from assay.model.distributions import Distribution, DistributionKind, parse_dist
 from assay.model.errors import InvalidDistribution
 from assay.model.names import parse_project_name
 
-__all__ = ["InspectedDistribution", "InspectionLimits", "inspect_distribution"]
+__all__ = ["InspectedDistribution", "InspectionLimits", "inspect_distribution", "read_inspected"]
 
 _DEFAULT_LIMITS = InspectionLimits()
 
@@ -39,7 +39,14 @@ def inspect_distribution(
     """
     distribution = parse_distribution(filename)
     inspect = inspect_wheel if distribution.kind is DistributionKind.WHEEL else inspect_sdist
-    metadata_bytes = inspect(stream, filename, limits)
+    return read_inspected(distribution, inspect(stream, filename, limits))
+
+
+def read_inspected(distribution: Distribution, metadata_bytes: bytes) -> InspectedDistribution:
+    """The facts of an archive that was inspected, from its metadata, which must be of ``distribution``.
+
+    Raises InvalidDistribution naming the field and the rule.
+    """
     metadata = parse_core_metadata(metadata_bytes)
     if parse_project_name(metadata.name) != distribution.project:
         raise InvalidDistribution(

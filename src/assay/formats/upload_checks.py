@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from assay.formats.core_metadata import CoreMetadata, refused_field
 from assay.formats.inspect import InspectedDistribution
+from assay.model.distributions import DistributionKind
 from assay.model.errors import InvalidUpload
 
 
@@ -35,6 +36,9 @@ _NOT_GIVEN: Final = frozenset({"", "UNKNOWN"})
 """What some build tools write for a field they do not have."""
 _FOLD: Final = re.compile(r"\n(?: {8}| {7}\|)")
 _LICENSE_FILES_SINCE: Final = (2, 4)
+_STATIC_SINCE: Final = (2, 2)
+"""From this version of the metadata on, an sdist's fields are those of every wheel built from it, but for Dynamic."""
+_DEPENDENCIES: Final = frozenset({"requires-dist", "requires-python", "provides-extra"})
 
 
 def _text(value: str) -> str:
@@ -156,16 +160,18 @@ def check_policy(inspected: InspectedDistribution, policy: UploadPolicy) -> None
             )
 
 
-def dependency_differences(one: CoreMetadata, other: CoreMetadata) -> tuple[str, ...]:
-    """What only one of two files of a release depends on, normalised and sorted; Requires-Python counts.
+def dependencies_of(inspected: InspectedDistribution) -> tuple[str, ...] | None:
+    """What a file depends on, normalised and sorted; its Requires-Python counts. None: it will say when it is built.
 
     Files of a release may differ (platform wheels do), but whoever records or shows a release must say so.
     """
-    first, second = (
-        {*map(_requirement, facts.requires_dist), f"Python {_specifiers(facts.requires_python or '')}"}
-        for facts in (one, other)
-    )
-    return tuple(sorted(first ^ second))
+    facts = inspected.metadata
+    if inspected.distribution.kind is DistributionKind.SDIST and (
+        _version_pair(facts) < _STATIC_SINCE or _DEPENDENCIES & {field.lower() for field in facts.dynamic}
+    ):
+        return None
+    python = f"Python {_specifiers(facts.requires_python or '')}".rstrip()
+    return tuple(sorted({*map(_requirement, facts.requires_dist), python}))
 
 
 def _version_pair(facts: CoreMetadata) -> tuple[int, ...]:

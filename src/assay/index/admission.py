@@ -5,15 +5,16 @@ that what was checked is what is written. Returns when the proposal is durable; 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from assay.formats.inspect import InspectedDistribution, InspectionLimits, inspect_distribution
+from assay.formats.inspect import InspectedDistribution
 from assay.formats.pages import PageFile, file_url, format_time
-from assay.formats.upload_checks import check_form_matches
+from assay.formats.upload_checks import check_form_matches, check_policy, dependencies_of
 from assay.formats.upload_form import UploadForm
 from assay.index.blobs import BlobStore
 from assay.index.ledger import Ledger, accounts, publishers
@@ -21,29 +22,39 @@ from assay.index.ledger.publications import find_file, first_upload, propose
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.index.provenance.desk import Accompanied, EvidenceDesk
 from assay.index.provenance.events import record_evidence
+from assay.index.registration import Rules, decide_new_project, register, require_ours
+from assay.index.release_files import find_disagreement, record_dependencies, require_project_room
 from assay.index.web.services import ReceivedUpload
 from assay.model.digests import Sha256
 from assay.model.distributions import Distribution, DistributionKind
-from assay.model.errors import AlreadyExists, InvalidUpload, NotAllowed, TooMany
-from assay.model.names import ProjectName, require_registrable
-from assay.model.permissions import Principal, ProjectRole, UploadRight, decide_registration, decide_upload
+from assay.model.errors import AlreadyExists, InvalidUpload, TooMany
+from assay.model.names import ProjectName
+from assay.model.permissions import Principal, UploadRight, decide_upload
 from assay.model.releases import require_open
 from assay.model.statuses import require_accepting
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """An upload that was admitted: the ``proposal`` to wait for, and what the uploader should know (``notes``)."""
+
+    proposal: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
-    """The desk where uploads are admitted. ``new_projects_per_day``: that one user may make by uploading."""
+    """The desk where uploads are admitted. ``inspect``: an archive and its filename in, facts or a refusal out."""
 
     ledger: Ledger
     blobs: BlobStore
-    limits: InspectionLimits
+    inspect: Callable[[Path, str], InspectedDistribution]
     clock: Callable[[], datetime]
     evidence: EvidenceDesk
-    new_projects_per_day: int = 500
+    rules: Rules = field(default_factory=Rules)
 
-    def admit(self, upload: ReceivedUpload, principal: Principal) -> int:
-        """Admit ``upload`` and propose it; returns the proposal's number in the outbox, to wait for.
+    def admit(self, upload: ReceivedUpload, principal: Principal) -> Admitted:
+        """Admit ``upload`` and propose it.
 
         The identical file again is admitted again without effect, but for a signature or attestations that are new.
         Raises CallerError with the field or archive member and the rule, OperatorError when it cannot be stored.
@@ -51,20 +62,35 @@ class Admission:
         """
         distribution = upload.form.distribution
         with self.ledger.read() as connection:
-            _decide(connection, principal, distribution.project, self.clock())
+            self._decide(connection, principal, distribution.project, self.clock())
             if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
-                return self._admit_evidence(upload, principal, known)
-            first = first_upload(connection, distribution.project, distribution.version)
-            require_open(distribution.project, distribution.version, first, self.clock())
+                return Admitted(self._admit_evidence(upload, principal, known))
+            self._require_place(connection, upload, principal)
         accompanied = self._accompanied(upload, complete=True)
-        with upload.path.open("rb") as stream:
-            inspected = inspect_distribution(stream, distribution.filename, self.limits)
+        inspected = self.inspect(upload.path, distribution.filename)
         check_form_matches(declared_fields(upload.form), inspected)
+        check_policy(inspected, self.rules.policy)
         sidecar = None
         if distribution.kind is DistributionKind.WHEEL:
             sidecar = self.blobs.store_bytes(inspected.metadata_bytes)
         self.blobs.store(upload.path, upload.digests.sha256)
         return self._record(upload, principal, inspected, sidecar, accompanied)
+
+    def _require_place(self, connection: Connection, upload: ReceivedUpload, principal: Principal) -> None:
+        """Raise unless the release is open, the project has room, and the user has not uploaded too much just now."""
+        distribution, now = upload.form.distribution, self.clock()
+        first = first_upload(connection, distribution.project, distribution.version)
+        require_open(distribution.project, distribution.version, first, now, self.rules.close_after)
+        require_project_room(connection, distribution.project, upload.size, self.rules.max_project_bytes)
+        recent = accounts.count_events(connection, "file-uploaded", principal.user, now - timedelta(minutes=1))
+        if recent >= self.rules.uploads_per_minute:
+            raise TooMany(
+                "too many uploads of this user",
+                subject=principal.user,
+                rule="rate",
+                expected=f"at most {self.rules.uploads_per_minute} in 60 s",
+                next_step="try again later",
+            )
 
     def _accompanied(self, upload: ReceivedUpload, *, complete: bool) -> Accompanied:
         """What came with the file, verified; ``complete``: nothing that the project demands may be missing."""
@@ -86,7 +112,7 @@ class Admission:
         if attach is None:
             return known
         with self.ledger.write() as connection:
-            _decide(connection, principal, attach.project, now)
+            self._decide(connection, principal, attach.project, now)
             accounts.record_use(connection, principal, now)
             record_evidence(connection, principal.user, now, attach.project, attach.filename, accompanied)
             return propose(connection, attach)
@@ -98,16 +124,16 @@ class Admission:
         inspected: InspectedDistribution,
         sidecar: Sha256 | None,
         accompanied: Accompanied,
-    ) -> int:
+    ) -> Admitted:
         distribution, now = inspected.distribution, self.clock()
         project = distribution.project
         with self.ledger.write() as connection:
             if (known := _identical(connection, distribution, upload.digests.sha256)) is not None:
-                return known
-            right = _decide(connection, principal, project, now)
+                return Admitted(known)
+            right = self._decide(connection, principal, project, now)
+            self._require_place(connection, upload, principal)
             if accounts.find_project(connection, project) is None:
-                self._require_rate(connection, principal, now)
-                _create_project(connection, principal, project, now)
+                register(connection, principal, project, self.rules, now)
             entry = PageFile(
                 filename=distribution.filename,
                 url=file_url(project, distribution.version, distribution.filename),
@@ -117,6 +143,9 @@ class Admission:
                 requires_python=inspected.metadata.requires_python,
                 core_metadata=sidecar,
             )
+            dependencies = dependencies_of(inspected)
+            disagreement = find_disagreement(connection, distribution, dependencies)
+            differs = {"dependencies_differ": disagreement.facts()} if disagreement is not None else {}
             accounts.record_use(connection, principal, now)
             accounts.record_event(
                 connection,
@@ -127,27 +156,29 @@ class Admission:
                 filename=entry.filename,
                 sha256=entry.sha256,
                 authenticated=principal.authenticated,
+                **differs,
             )
             record_evidence(connection, principal.user, now, project, entry.filename, accompanied)
             file = ProposedFile(
                 distribution,
                 entry,
-                vouching(right, now) | accompanied.custom,
+                vouching(right, now) | accompanied.custom | differs,
                 accompanied.signature,
                 accompanied.provenance,
             )
-            return propose(connection, PublishFiles(project, "upload", (file,), upload.form.claim))
+            proposal = propose(connection, PublishFiles(project, "upload", (file,), upload.form.claim))
+            record_dependencies(connection, distribution, dependencies)
+            return Admitted(proposal, (str(disagreement),) if disagreement is not None else ())
 
-    def _require_rate(self, connection: Connection, principal: Principal, now: datetime) -> None:
-        made = accounts.count_created(connection, principal.user, now - timedelta(days=1))
-        if made >= self.new_projects_per_day:
-            raise TooMany(
-                "this user made too many new projects",
-                subject=principal.user,
-                rule="new-project-rate",
-                expected=f"at most {self.new_projects_per_day} a day",
-                next_step="try again tomorrow, or ask an administrator to create the project",
-            )
+    def _decide(self, connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> UploadRight:
+        row = accounts.find_project(connection, project)
+        if row is None:
+            return decide_new_project(connection, principal, project, self.rules, now)
+        require_ours(row)
+        require_accepting(project, row.status)
+        if principal.publisher is not None:
+            return decide_upload(principal, project, publishers.find_right(connection, project, principal))
+        return decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
 
 
 def declared_fields(form: UploadForm) -> dict[str, list[str]]:
@@ -168,34 +199,6 @@ def vouching(right: UploadRight, now: datetime) -> dict[str, Any]:
         "uploaded_at": format_time(now),
     }
     return said | ({"publisher": dict(right.identity)} if right.identity is not None else {})
-
-
-def _create_project(connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> None:
-    owner = principal.user
-    if principal.publisher is not None:
-        owner = publishers.claim_pending(connection, project, principal)
-    accounts.create_project(connection, project, principal.user, now)
-    accounts.grant_role(connection, project, owner, ProjectRole.OWNER, principal.user, now)
-
-
-def _decide(connection: Connection, principal: Principal, project: ProjectName, now: datetime) -> UploadRight:
-    row = accounts.find_project(connection, project)
-    if row is None:
-        require_registrable(project, accounts.confusable_with(connection, project))
-        if principal.publisher is not None:
-            return decide_upload(principal, project, publishers.find_right(connection, project, principal))
-        return decide_registration(principal, project, now)
-    if row.origin != "upload":
-        raise NotAllowed(
-            "this project is pulled through from the upstream; it cannot be uploaded here",
-            subject=project,
-            rule="upstream-project",
-            next_step="choose another name, or reserve it as a private name before anybody installs it",
-        )
-    require_accepting(project, row.status)
-    if principal.publisher is not None:
-        return decide_upload(principal, project, publishers.find_right(connection, project, principal))
-    return decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
 
 
 def _identical(connection: Connection, distribution: Distribution, sha256: Sha256) -> int | None:

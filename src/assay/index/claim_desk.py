@@ -1,7 +1,7 @@
 """Where an owner claims a project or changes its keys: the desk decides who may, the signer judges the role."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from assay.formats.upload_form import UploadForm
@@ -9,11 +9,12 @@ from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import propose
 from assay.index.proposals import PublishFiles
 from assay.index.published import PublishedStore
+from assay.index.registration import Rules, register, require_ours
 from assay.index.signer.claims import claimed_project
 from assay.index.signer.state import PublishedState
 from assay.model.errors import AssayError, NotAllowed
-from assay.model.names import ProjectName, require_registrable
-from assay.model.permissions import Principal, ProjectRole, decide_registration, decide_upload
+from assay.model.names import ProjectName
+from assay.model.permissions import Principal, ProjectRole, decide_upload
 from assay.trust.claim_search import find_claim
 from assay.trust.claims import claim_role
 from assay.trust.layout import metadata_path
@@ -25,6 +26,7 @@ class ClaimDesk:
 
     ledger: Ledger
     clock: Callable[[], datetime]
+    rules: Rules = field(default_factory=Rules)
 
     def submit(self, project: ProjectName, role: str, principal: Principal) -> int:
         """Propose ``role``, the text of ``claim-<project>``; returns the proposal's number in the outbox.
@@ -42,14 +44,9 @@ class ClaimDesk:
         with self.ledger.write() as connection:
             row = accounts.find_project(connection, project)
             if row is None:
-                require_registrable(project, accounts.confusable_with(connection, project))
-                decide_registration(principal, project, now)
-                accounts.create_project(connection, project, principal.user, now)
-                accounts.grant_role(connection, project, principal.user, ProjectRole.OWNER, principal.user, now)
-            elif row.origin != "upload":
-                raise NotAllowed(
-                    "this project is pulled through from the upstream", subject=project, rule="upstream-project"
-                )
+                register(connection, principal, project, self.rules, now)
+            else:
+                require_ours(row)
             right = decide_upload(principal, project, accounts.find_grant(connection, project, principal.user))
             if right.role is not ProjectRole.OWNER:
                 raise NotAllowed(

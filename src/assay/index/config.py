@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from assay import durable
+from assay.formats.upload_checks import UploadPolicy
 from assay.keys.local import KeyFolder
 from assay.model.errors import OperatorError
 from assay.provenance.publishers import GITHUB_ISSUER, GITLAB, GOOGLE_ISSUER
@@ -26,19 +27,48 @@ class UpstreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class NamesConfig:
-    """``[names]``: ``private`` globs of project names that never go upstream."""
+    """``[names]``: globs of project names: ``private`` ones never go upstream, ``prohibited`` ones nobody may take."""
 
     private: tuple[str, ...] = ()
+    prohibited: tuple[str, ...] = ("requirements-txt", "rrequirements-txt")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsConfig:
+    """``[uploads]``: what an upload may be.
+
+    ``local_versions`` (``1.0+cuda``) and ``direct_references`` (dependencies by URL) are for private indexes.
+    A release takes no file ``close_after_days`` after its first.
+    """
+
+    local_versions: bool = False
+    direct_references: bool = False
+    close_after_days: float = 14.0
+
+    @property
+    def policy(self) -> UploadPolicy:
+        """What metadata may say."""
+        return UploadPolicy(self.local_versions, self.direct_references)
+
+    @property
+    def close_after(self) -> timedelta:
+        """How long a release is open."""
+        return timedelta(days=self.close_after_days)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """``[limits]``: bytes of one file, seconds until an upload must be published, and rates.
+    """``[limits]``: bytes of one file and of one project, seconds until an upload must be published, and rates.
 
-    ``uploads_per_minute`` and ``new_projects_per_day`` are a user's, ``failures_per_minute`` an address's.
+    ``uploads_per_minute`` and ``new_projects_per_day`` are a user's, ``failures_per_minute`` an address's. Reading one
+    archive may take ``inspection_seconds`` and ``inspection_bytes`` of memory; ``inspections`` are read at once.
     """
 
     max_file_bytes: int = 2_000_000_000
+    max_project_bytes: int = 100_000_000_000
+    inspection_seconds: float = 120.0
+    inspection_bytes: int = 1_000_000_000
+    inspections: int = 4
     publish_timeout_s: float = 60.0
     uploads_per_minute: int = 6_000
     failures_per_minute: int = 120
@@ -115,6 +145,7 @@ class IndexConfig:
 
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     names: NamesConfig = field(default_factory=NamesConfig)
+    uploads: UploadsConfig = field(default_factory=UploadsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)

@@ -8,6 +8,7 @@ import ctypes
 import os
 import pwd
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from assay.model.errors import OperatorError
@@ -17,6 +18,8 @@ _RULE_PATH_BENEATH = 1
 _CREATE_RULESET_VERSION = 1
 _MIN_VERSION = 2
 _ACCESS_READ_FILE, _ACCESS_READ_DIR, _ACCESS_REFER = 1 << 2, 1 << 3, 1 << 13
+_ACCESS_EVERYTHING = (1 << 14) - 1
+"""Every way of reading, writing, making, removing, running and moving that the second version knows."""
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -33,12 +36,25 @@ def give_up_folder(folder: Path) -> None:
     Landlock only allows, so everything beside the way to ``folder`` is allowed as it exists now; entries made later
     directly in a folder *above* ``folder`` stay unreadable too. Raises OperatorError when the kernel refuses.
     """
+    _restrict(_ACCESS_READ_FILE | _ACCESS_READ_DIR | _ACCESS_REFER, _everything_beside(folder.resolve()), _ACCESS_REFER)
+
+
+def keep_only_reading(folders: Iterable[Path]) -> None:
+    """Leave this process and its children nothing of the file system but reading below ``folders``, for good.
+
+    Descriptors that are open stay as they are. Raises OperatorError when the kernel refuses.
+    """
+    _restrict(_ACCESS_EVERYTHING, folders, 0)
+
+
+def _restrict(handled: int, paths: Iterable[Path], folders_too: int) -> None:
+    """Take the accesses ``handled`` away, but for reading below ``paths`` and, in folders, ``folders_too``."""
     libc = _libc()
-    handled = struct.pack("Q", _ACCESS_READ_FILE | _ACCESS_READ_DIR | _ACCESS_REFER)
-    ruleset = _checked(libc.syscall(_CREATE_RULESET, handled, len(handled), 0))
+    packed = struct.pack("Q", handled)
+    ruleset = _checked(libc.syscall(_CREATE_RULESET, packed, len(packed), 0))
     try:
-        for path in _everything_beside(folder.resolve()):
-            _allow(libc, ruleset, path)
+        for path in paths:
+            _allow(libc, ruleset, path, folders_too)
         _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
@@ -55,13 +71,13 @@ def _everything_beside(folder: Path) -> list[Path]:
     ]
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:
+def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, folders_too: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return  # gone, or not ours to reach: it stays forbidden
     try:
-        access = _ACCESS_READ_FILE | (_ACCESS_READ_DIR | _ACCESS_REFER if path.is_dir() else 0)
+        access = _ACCESS_READ_FILE | (_ACCESS_READ_DIR | folders_too if path.is_dir() else 0)
         rule = struct.pack("=Qi", access, descriptor)
         _checked(libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
     finally:

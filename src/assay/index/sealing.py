@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from assay import durable
 from assay.formats.manifest import MANIFEST, render_manifest
 from assay.formats.pages import PageFile, ProjectPage, version_of
-from assay.index.config import DataFolder
+from assay.index.config import DataFolder, load_config
 from assay.index.handover import read_published
 from assay.index.published import PublishedStore
 from assay.index.signer.claims import is_sealed, published_claims
@@ -43,7 +43,8 @@ def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
     """Write a draft of the next sealing to ``folder``. Raises CallerError when nothing is new since the last one."""
     state, published = read_published(data), PublishedStore(data.published)
     new = list(_unsealed(state))
-    manifests = dict(_manifests(state, new, now))
+    close_after = load_config(data.config_file).uploads.close_after
+    manifests = dict(_manifests(state, new, now, close_after))
     files = [*new, *(_manifest_target(path, body) for path, body in manifests.items())]
     if not files:
         raise CallerError("nothing was published since the last sealing", rule="seal-empty")
@@ -81,7 +82,9 @@ def _unsealed(state: PublishedState) -> Iterator[SealedFile]:
                 yield SealedFile(TargetPath(path), file.length, sha256, custom_of(file))
 
 
-def _manifests(state: PublishedState, new: list[SealedFile], now: datetime) -> Iterator[tuple[TargetPath, bytes]]:
+def _manifests(
+    state: PublishedState, new: list[SealedFile], now: datetime, close_after: timedelta
+) -> Iterator[tuple[TargetPath, bytes]]:
     """The manifests of the releases that are closed and have none yet."""
     for project in sorted({_project_of(file.path) for file in new}):
         page = state.page(project)
@@ -89,7 +92,8 @@ def _manifests(state: PublishedState, new: list[SealedFile], now: datetime) -> I
             continue
         for version, files in _releases(page).items():
             path = TargetPath(f"packages/{project}/{version}/{MANIFEST}")
-            if is_closed(min(file.upload_time for file in files), now) and state.target(path) is None:
+            first = min(file.upload_time for file in files)
+            if is_closed(first, now, close_after) and state.target(path) is None:
                 yield path, render_manifest(project, version, {file.filename: file.sha256 for file in files})
 
 

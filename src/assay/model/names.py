@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import NewType
 
 from assay.model.errors import InvalidName, NotAllowed
@@ -32,11 +34,14 @@ def confusable_skeleton(name: ProjectName) -> str:
     return name.replace("-", "").translate(_CONFUSABLE)
 
 
-def require_registrable(name: ProjectName, confusable: ProjectName | None) -> None:
+def require_registrable(name: ProjectName, confusable: ProjectName | None, prohibited: Sequence[str] = ()) -> None:
     """Raise NotAllowed for a name that a new project may not take.
 
     ``confusable``: an existing project whose name looks the same (``confusable_skeleton``), None where there is none.
+    ``prohibited``: globs of names that the operator gives to nobody.
     """
+    if any(fnmatchcase(name, glob) for glob in prohibited):
+        raise NotAllowed("this name is given to nobody here", subject=name, rule="name-prohibited")
     if name.replace("-", "_") in _STANDARD_LIBRARY:
         raise NotAllowed("the name of a standard-library module", subject=name, rule="name-standard-library")
     if confusable is not None:

@@ -7,20 +7,28 @@ from assay.model.errors import NotAllowed
 from assay.model.names import ProjectName
 
 CLOSE_AFTER: Final = timedelta(days=14)
+_DAY: Final = timedelta(days=1)
 
 
-def is_closed(first_upload: datetime, now: datetime) -> bool:
+def is_closed(first_upload: datetime, now: datetime, close_after: timedelta = CLOSE_AFTER) -> bool:
     """Whether a release whose first file came at ``first_upload`` takes no more files at ``now``."""
-    return first_upload + CLOSE_AFTER <= now
+    return first_upload + close_after <= now
 
 
-def require_open(project: ProjectName, version: str, first_upload: datetime | None, now: datetime) -> None:
+def require_open(
+    project: ProjectName,
+    version: str,
+    first_upload: datetime | None,
+    now: datetime,
+    close_after: timedelta = CLOSE_AFTER,
+) -> None:
     """Raise NotAllowed when the release is closed; ``first_upload`` None: it has no file yet."""
-    if first_upload is not None and is_closed(first_upload, now):
+    if first_upload is not None and is_closed(first_upload, now, close_after):
+        began = f"{first_upload:%Y-%m-%d %H:%M} UTC"
         raise NotAllowed(
             "this release is closed: it takes no more files",
             subject=f"{project} {version}",
             rule="release-closed",
-            expected=f"an upload within {CLOSE_AFTER.days} days of the first one, {first_upload:%Y-%m-%d %H:%M} UTC",
+            expected=f"an upload within {close_after / _DAY:g} days of the first one, {began}",
             next_step="publish a new version",
         )

@@ -62,7 +62,7 @@ class FolderIndex:
             raise NotAllowed("this token is not known here", rule="token-unknown")
         return Principal("alice", "token:1", Scope(frozenset({Action.UPLOAD})))
 
-    def publish(self, upload: ReceivedUpload, principal: Principal) -> None:
+    def publish(self, upload: ReceivedUpload, principal: Principal) -> Sequence[str]:
         self.publishing.release()
         self.held.wait(30)
         if self.refusal is not None:
@@ -76,10 +76,11 @@ class FolderIndex:
             if known is not None:
                 if known.sha256 != upload.digests.sha256:
                     raise AlreadyExists("this filename already exists with other bytes", subject=known.filename)
-                return
+                return ()
             copy = self.root / "copy"
             shutil.copyfile(upload.path, copy)
             self._add(upload.form.distribution, copy, inspected.metadata_bytes)
+            return ()
 
     def add(self, filename: str, data: bytes, metadata: bytes | None = None, **facts: object) -> PageFile:
         """Publish ``data`` as it is, without looking into it."""

@@ -180,3 +180,23 @@ def is_dropped(client: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_an_early_refusal_of_a_large_body_can_be_read(web: Address, connection: str) -> None:
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\nContent-Length: 20000000\r\n\r\n"
+    with web.connect() as client:
+        client.sendall(head.encode())
+        for _ in range(200):
+            client.sendall(b"x" * 100_000)
+        answer = client.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 403 authentication is needed")
+        if connection == "close":
+            assert closed_after(client) < 5
+
+
+def test_a_refused_body_that_never_ends_is_drained_for_a_while_only(hasty: Address) -> None:
+    with hasty.connect() as client:
+        client.sendall(b"POST /legacy/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 20000000\r\n\r\n")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 403")
+        assert closed_after(client) < 5

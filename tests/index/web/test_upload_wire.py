@@ -88,6 +88,7 @@ def test_published_when_answered(index: FolderIndex, web: Address) -> None:
         "version": "1.0",
         "filename": WHEEL,
         "sha256": hashlib.sha256(BYTES).hexdigest(),
+        "notes": [],
     }
 
 

@@ -262,6 +262,12 @@ def count_created(connection: Connection, actor: str, since: datetime) -> int:
     return connection.scalar(select(func.count()).select_from(projects).where(*mine)) or 0
 
 
+def count_events(connection: Connection, kind: str, actor: str, since: datetime) -> int:
+    """How many events of ``kind`` ``actor`` caused since ``since``."""
+    mine = (events.c.actor == actor, events.c.kind == kind, events.c.time > since)
+    return connection.scalar(select(func.count()).select_from(events).where(*mine)) or 0
+
+
 def project_names(connection: Connection) -> list[ProjectName]:
     """Every registered project, in order."""
     return [ProjectName(name) for name in connection.scalars(select(projects.c.name).order_by(projects.c.name))]

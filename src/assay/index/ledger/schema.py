@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -134,11 +134,13 @@ files = Table(
     Column("core_metadata", String(64)),
     Column("upstream_url", String(2000)),
     Column("upload_time", Instant, nullable=False),
+    Column("dependencies", JSON(none_as_null=True)),
     Column("proposal", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     UniqueConstraint("project", "filename"),
 )
-"""``proposal``: its row in the outbox. ``state``: pending, published, removed, or refused (by the signer)."""
+"""``proposal``: its row in the outbox. ``state``: pending, published, removed, or refused (by the signer).
+``dependencies``: what the uploaded file said that it depends on, NULL where it did not say yet."""
 
 events = Table(
     "events",
@@ -150,6 +152,7 @@ events = Table(
     Column("project", String(100), index=True),
     Column("facts", JSON, nullable=False),
     Column("publication", Integer, index=True),
+    Index("events_by_actor", "actor", "kind", "time"),
 )
 """Append-only: every mutation writes its event in the same transaction. ``publication``: the one that logs it."""
 

@@ -37,7 +37,12 @@ def main() -> int:
             Ledger.open(data.ledger_file),
             published,
             Inbox(data.inbox),
-            FileChecks(BlobStore(data.blobs), InspectionLimits(), read_upstream_root(data, config)),
+            FileChecks(
+                BlobStore(data.blobs),
+                InspectionLimits(),
+                read_upstream_root(data, config),
+                config.uploads.close_after,
+            ),
             keyring.open,
             config.lifetimes,
             LogWriter(published, keyring.open_log),

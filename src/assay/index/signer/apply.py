@@ -5,7 +5,7 @@ A proposal is refused by itself, with the reason its uploader reads; the others 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from assay.formats.pages import PageFile, ProjectPage
 from assay.index.ledger.publications import OutboxRow
@@ -19,7 +19,7 @@ from assay.model.digests import Sha256
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError, SignerRefused
 from assay.model.names import ProjectName
-from assay.model.releases import require_open
+from assay.model.releases import CLOSE_AFTER, require_open
 from assay.model.statuses import REMOVED, require_accepting
 from assay.trust.layout import TargetPath, file_target
 from assay.trust.plan import NewTarget
@@ -51,8 +51,9 @@ def apply_proposals(
     judge_claim: JudgeClaim,
     signing: SigningChecks,
     now: datetime,
+    close_after: timedelta = CLOSE_AFTER,
 ) -> Applied:
-    """Apply ``rows`` in order on top of ``published_page``, at ``now``.
+    """Apply ``rows`` in order on top of ``published_page``, at ``now``. A release takes files for ``close_after``.
 
     ``check_file`` raises for a file that may not be vouched for (its bytes, its archive). Errors of one proposal land
     in ``refused`` and leave no trace in the pages. ``judge_claim``: ``PublishedClaims.judge``. ``signing`` checks what
@@ -67,7 +68,7 @@ def apply_proposals(
             if isinstance(row.proposal, PublishFiles):
                 waiting = _waiting_for(applied, project) if row.proposal.claim is not None else ()
                 claim = judge_claim(row.proposal, applied.claims.get(project), waiting, now)
-                page, targets = _publish(before, row.proposal, check_file, signing, now)
+                page, targets = _publish(before, row.proposal, check_file, signing, now, close_after)
             elif isinstance(row.proposal, Attach):
                 page = signing.attach(before, row.proposal, now)
             elif isinstance(row.proposal, SignerChange):
@@ -97,6 +98,7 @@ def _publish(
     check_file: Callable[[PublishFiles, ProposedFile], None],
     signing: SigningChecks,
     now: datetime,
+    close_after: timedelta,
 ) -> tuple[ProjectPage, list[NewTarget]]:
     page = before or ProjectPage(proposal.project, proposal.origin, ())
     if page.origin != proposal.origin:
@@ -113,7 +115,7 @@ def _publish(
         _require_unpublished(page, file.entry)
         if proposal.origin == "upload" and page.file(file.entry.filename) is None:
             version = file.distribution.version
-            require_open(page.project, version, page.first_upload(version), now)
+            require_open(page.project, version, page.first_upload(version), now, close_after)
         check_file(proposal, file)
         entry = _with_past(page, file.entry)
         entries.append(signing.admit(page, file, entry, now) if proposal.origin == "upload" else entry)

@@ -1,6 +1,7 @@
 """What the signer checks for itself before it vouches for a file: it believes neither web nor ledger (threat B16)."""
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 from assay.formats.inspect import InspectionLimits, inspect_distribution
@@ -8,16 +9,25 @@ from assay.index.blobs import BlobStore
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.model.digests import sha256_of
 from assay.model.errors import SignerRefused
+from assay.model.releases import CLOSE_AFTER
 
 
 class FileChecks:
     """Checks of proposed files against the blobs they speak of.
 
-    ``upstream_root``: the trust root of the upstream's attestations, None for Sigstore's.
+    ``upstream_root``: the trust root of the upstream's attestations, None for Sigstore's. ``close_after``: how long a
+    release takes files.
     """
 
-    def __init__(self, blobs: BlobStore, limits: InspectionLimits, upstream_root: bytes | None = None) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        limits: InspectionLimits,
+        upstream_root: bytes | None = None,
+        close_after: timedelta = CLOSE_AFTER,
+    ) -> None:
         self.blobs = blobs
+        self.close_after = close_after
         self.upstream_root = upstream_root
         self._limits = limits
 

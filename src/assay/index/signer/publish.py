@@ -196,7 +196,15 @@ class Publisher:
         offline = self._verified(self._inbox.read(intent.offline), intent.time)
         claims = PublishedClaims(self._state, offline)
         signing = SigningChecks(self._checks.blobs, self._published.read, self._checks.upstream_root)
-        applied = apply_proposals(intent.rows, self._state.page, self._checks.check, claims.judge, signing, intent.time)
+        applied = apply_proposals(
+            intent.rows,
+            self._state.page,
+            self._checks.check,
+            claims.judge,
+            signing,
+            intent.time,
+            self._checks.close_after,
+        )
         self._record_refusals(applied)
         draft = self._draft(intent, applied, offline, claims)
         draft, trusted = self._completed(draft, offline, intent)

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +22,14 @@ from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
 from assay.index.claim_desk import ClaimDesk, ClaimNotice
 from assay.index.config import DataFolder, IndexConfig, load_config, read_upstream_root
+from assay.index.inspection.workers import InspectionWorkers, WorkerLimits
 from assay.index.ledger import Ledger, accounts
 from assay.index.oidc.issuers import IssuerKeys
 from assay.index.oidc.mint import TokenMint
 from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
+from assay.index.registration import Rules
+from assay.index.release_files import used_bytes
 from assay.index.upstream.pull import PullSettings, PullThrough
 from assay.index.web.app import build_app
 from assay.index.web.asgi import ASGIApp, Receive, Scope, Send
@@ -34,8 +38,8 @@ from assay.index.web.catalogue import PublishedCatalogue
 from assay.index.web.server import Tls, make_server
 from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
 from assay.model.digests import sha256_of
-from assay.model.errors import AssayError, OperatorError
-from assay.model.names import ProjectName
+from assay.model.errors import AssayError, OperatorError, Unreachable
+from assay.model.names import ProjectName, parse_project_name
 from assay.model.permissions import Principal
 from assay.trust.layout import ROOT, metadata_path, page_target
 
@@ -106,6 +110,9 @@ class WebProcess:
         self._announcements: Announcements | None = None
         self._closing = AsyncExitStack()
         self._marked = 0.0
+        limits = config.limits
+        costs = WorkerLimits(limits.inspection_seconds, limits.inspection_bytes, limits.inspections)
+        self._inspection = InspectionWorkers(InspectionLimits(), costs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the lifespan."""
@@ -139,6 +146,8 @@ class WebProcess:
         listening = asyncio.create_task(self._announcements.run())
         self._closing.callback(listening.cancel)
         self._closing.callback(ledger.close)
+        await asyncio.to_thread(self._inspection.start)
+        self._closing.callback(self._inspection.close)
         fetcher = await self._closing.enter_async_context(Fetcher())
         mint = self._mint(ledger, fetcher)
         self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements), mint))
@@ -153,15 +162,10 @@ class WebProcess:
 
     def _services(self, ledger: Ledger, pull_through: PullThrough | None, mint: TokenMint | None) -> WebServices:
         root = self._published.read(metadata_path(ROOT, 1)) or b""
-        admission = Admission(
-            ledger,
-            self._blobs,
-            InspectionLimits(),
-            utc_now,
-            EvidenceDesk(self._blobs, self._published),
-            self._config.limits.new_projects_per_day,
-        )
-
+        rules = Rules.of(self._config)
+        evidence = EvidenceDesk(self._blobs, self._published)
+        admission = Admission(ledger, self._blobs, self._inspection.inspect, utc_now, evidence, rules)
+        claims = ClaimDesk(ledger, utc_now, rules)
         notice = ClaimNotice(self._published, utc_now)
 
         def authenticate(token: str) -> Principal:
@@ -174,12 +178,35 @@ class WebProcess:
                 accounts.record_use(connection, principal, utc_now())
             return principal
 
-        def publish(upload: ReceivedUpload, principal: Principal) -> None:
+        def know_upstreams(project: ProjectName) -> None:
+            """A name that the upstream has is the upstream's, also where nobody has asked for it yet."""
+            try:
+                if pull_through is not None:
+                    self._run(pull_through.fetch_page(project))
+            except Unreachable as error:
+                raise Unreachable(
+                    "the upstream cannot be asked whether this project is its own",
+                    subject=project,
+                    rule="upstream-unknown",
+                    found=str(error),
+                    next_step="an administrator can reserve the name: assay project create NAME --private",
+                ) from error
+
+        def publish(upload: ReceivedUpload, principal: Principal) -> Sequence[str]:
             notice.require_role(upload.form)
-            self._wait(admission.admit(upload, principal))
+            know_upstreams(upload.form.distribution.project)
+            admitted = admission.admit(upload, principal)
+            self._wait(admitted.proposal)
+            return admitted.notes
 
         def claim(project: ProjectName, role: str, principal: Principal) -> None:
-            self._wait(ClaimDesk(ledger, utc_now).submit(project, role, principal))
+            know_upstreams(project)
+            self._wait(claims.submit(project, role, principal))
+
+        def project_room(name: str) -> int:
+            with ledger.read() as connection:
+                used = used_bytes(connection, parse_project_name(name))
+            return rules.max_project_bytes - used
 
         def list_projects() -> list[ProjectName]:
             with ledger.read() as connection:
@@ -200,15 +227,21 @@ class WebProcess:
             list_projects=list_projects,
             root_fingerprint=sha256_of(root),
             pull_through=pull_through,
+            project_room=project_room,
             upload_limits=UploadLimits(max_file_bytes=self._config.limits.max_file_bytes),
         )
 
     def _wait(self, proposal: int) -> None:
         """In a thread: return once ``proposal`` is published. Raises as ``Announcements.wait``."""
-        if self._announcements is None or self._loop is None:
+        if self._announcements is None:
             raise OperatorError("the web process has not started")
-        waiting = self._announcements.wait(proposal, self._config.limits.publish_timeout_s)
-        asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
+        self._run(self._announcements.wait(proposal, self._config.limits.publish_timeout_s))
+
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        """In a thread: run ``work`` in the loop, to its end."""
+        if self._loop is None:
+            raise OperatorError("the web process has not started")
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _pull_through(self, ledger: Ledger, fetcher: Fetcher, announcements: Announcements) -> PullThrough | None:
         if self._upstream is None:

@@ -46,6 +46,29 @@ class ReasonedTransport:
         return getattr(self._transport, name)
 
 
+class LingeringTransport:
+    """A transport that is not closed while its request is still coming in: a client that sends does not read yet.
+
+    Closing with bytes unread would reset the connection, and the client would see a broken pipe in the place of the
+    answer (RFC 9112 section 9.6).
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
+        self._cycle = cycle
+        self._transport = transport
+        self.wants_close = False
+
+    def close(self) -> None:
+        """Close, or remember to when the request is complete."""
+        if self._cycle.more_body:
+            self.wants_close = True
+        else:
+            self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class RequestConnection:
     """The ``web.asgi.Connection`` of one request."""
 
@@ -82,6 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._lingering: LingeringTransport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there: its first request must come. Where there are far too many, it is sent away unheard."""
@@ -115,12 +139,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drop_deadline()
         super().on_headers_complete()
         self.scope["extensions"] = {CONNECTION: RequestConnection(self.cycle)}  # type: ignore[dict-item]
+        self._lingering = LingeringTransport(self.cycle, self.transport)
+        self.cycle.transport = self._lingering  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """A body is complete; the next head may begin with the bytes that follow."""
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
         self._drop_deadline()
+        if self._lingering is not None and self._lingering.wants_close:
+            self._close()
 
     def on_response_complete(self) -> None:
         """A response was handed over; if its request is still coming in, it is drained for a while."""

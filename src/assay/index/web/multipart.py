@@ -61,6 +61,8 @@ class FormReader:
     def __init__(self, boundary: bytes, limits: FormLimits, max_file_bytes: int) -> None:
         self._limits = limits
         self._max_file_bytes = max_file_bytes
+        self._too_large: TooLarge = too_large_file(max_file_bytes)
+        self._is_limited = False
         self._fields: list[tuple[str, str]] = []
         self._text_bytes = 0
         self._content = bytearray()
@@ -105,6 +107,24 @@ class FormReader:
         taken, self._content = self._content, bytearray()
         return taken
 
+    @property
+    def unlimited_project(self) -> str | None:
+        """The project that the form names, once the file has begun and until ``limit_file``."""
+        if self._is_limited or self._filename is None:
+            return None
+        return next((value for name, value in self._fields if name == "name"), None)
+
+    def limit_file(self, project: str, max_bytes: int) -> None:
+        """Allow the file no more than ``max_bytes``, the room in ``project``. Raises TooLarge if it is longer already."""
+        self._is_limited = True
+        if max_bytes < self._max_file_bytes:
+            self._max_file_bytes, self._too_large = max_bytes, too_large_project(project[:100], max_bytes)
+        self._require_file_fits()
+
+    def _require_file_fits(self) -> None:
+        if self._content_bytes > self._max_file_bytes:
+            raise self._too_large
+
     def finish(self) -> ReceivedForm:
         """The form, after the last byte of the body. Raises InvalidUpload where the closing boundary is missing."""
         if not self._ended:
@@ -148,8 +168,7 @@ class FormReader:
         length = end - start
         if self._part.name == CONTENT:
             self._content_bytes += length
-            if self._content_bytes > self._max_file_bytes:
-                raise too_large_file(self._max_file_bytes)
+            self._require_file_fits()
             self._content += data[start:end]
             return
         limit = self._limits.max_field_bytes
@@ -186,6 +205,17 @@ def too_large_file(max_file_bytes: int) -> TooLarge:
     """The refusal of a file over the limit."""
     return TooLarge(
         "the file is too large", rule="upload-size", subject=CONTENT, expected=f"at most {max_file_bytes} bytes"
+    )
+
+
+def too_large_project(project: str, room_bytes: int) -> TooLarge:
+    """The refusal of a file that does not fit into its project."""
+    return TooLarge(
+        "the project has no room for this file",
+        subject=project,
+        rule="project-size",
+        expected=f"at most {max(room_bytes, 0)} bytes more",
+        next_step="remove old versions, or ask the index's operator to raise max_project_bytes",
     )
 
 

@@ -131,8 +131,9 @@ class WebServices:
     """Exactly what the web needs.
 
     ``authenticate``: who holds this token; raises NotAllowed. ``publish``: admits an upload and returns when it is
-    installable; raises CallerError or OperatorError. Both block and are called in threads, at most
-    ``upload_limits.max_uploads`` of each at once. ``list_projects`` blocks, too: all names, in the order to show them.
+    installable, with what the uploader should know; raises CallerError or OperatorError. Both block and are called in
+    threads, at most ``upload_limits.max_uploads`` of each at once. ``project_room``: how many bytes more a project (its
+    name as the form has it) takes; None: any number. ``list_projects`` blocks, too: all names, in order.
     ``incoming``: a folder on the blobs' file system for uploads under way. ``root_fingerprint``: of the trust root, for
     the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
     ``cache_bytes``: memory for pages and metadata. ``claim``: takes the role that a project's developers signed, and
@@ -147,7 +148,7 @@ class WebServices:
     catalogue: Catalogue
     incoming: Path
     authenticate: Callable[[str], Principal]
-    publish: Callable[[ReceivedUpload, Principal], object]
+    publish: Callable[[ReceivedUpload, Principal], Sequence[str]]
     list_projects: Callable[[], Sequence[ProjectName]]
     root_fingerprint: str
     pull_through: PullThrough | None = None
@@ -159,3 +160,4 @@ class WebServices:
     read_access: Callable[[str], Principal] | None = None
     uploads_per_minute: int = 6_000
     failures_per_minute: int = 120
+    project_room: Callable[[str], int] | None = None

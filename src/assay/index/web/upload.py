@@ -6,7 +6,7 @@ afterwards unless ``publish`` moved it; 200 is sent only after ``publish`` has r
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -63,10 +63,10 @@ class Uploads:
         try:
             with self._receiving_of(principal.user):
                 require_room(self._services.incoming, length or 0, self._limits.min_free_bytes)
-                upload = await self._receive_and_publish(receive, boundary, principal)
+                upload, notes = await self._receive_and_publish(receive, boundary, principal)
         except ClientLeft:
             return
-        await _respond_published(request, send, upload)
+        await _respond_published(request, send, upload, notes)
 
     async def _authenticate(self, request: Request) -> Principal:
         address = (request.scope.get("client") or ("unknown",))[0]
@@ -79,19 +79,29 @@ class Uploads:
             self._failures.take(address)
             raise
 
-    async def _receive_and_publish(self, receive: Receive, boundary: bytes, principal: Principal) -> ReceivedUpload:
+    async def _receive_and_publish(
+        self, receive: Receive, boundary: bytes, principal: Principal
+    ) -> tuple[ReceivedUpload, Sequence[str]]:
         reader = FormReader(boundary, self._limits.form, self._limits.max_file_bytes)
         async with incoming_file(self._services.incoming) as file:
             async for data in body_chunks(receive, self._max_body_bytes, self._limits):
                 reader.feed(data)
+                await self._limit_to_project(reader)
                 if reader.pending_bytes >= WRITE_BYTES:
                     await file.write(reader.take_content())
             await file.write(reader.take_content())
             upload = _complete(reader.finish(), file)
             async with self._slot():
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._publishing, self._services.publish, upload, principal)
-            return upload
+                notes = await loop.run_in_executor(self._publishing, self._services.publish, upload, principal)
+            return upload, notes
+
+    async def _limit_to_project(self, reader: FormReader) -> None:
+        """Once the form has said which project it is for, the file may be no larger than the project has room."""
+        room_of, project = self._services.project_room, reader.unlimited_project
+        if room_of is not None and project is not None:
+            loop = asyncio.get_running_loop()
+            reader.limit_file(project, await loop.run_in_executor(self._authenticating, room_of, project))
 
     @property
     def _max_body_bytes(self) -> int:
@@ -149,15 +159,17 @@ def _complete(form: ReceivedForm, file: IncomingFile) -> ReceivedUpload:
     return ReceivedUpload(parsed, file.path, file.size, digests)
 
 
-async def _respond_published(request: Request, send: Send, upload: ReceivedUpload) -> None:
+async def _respond_published(request: Request, send: Send, upload: ReceivedUpload, notes: Sequence[str]) -> None:
     distribution, sha256 = upload.form.distribution, upload.digests.sha256
     if not asks_for(request.header(b"accept"), "application/json"):
-        await respond_text(send, 200, f"{distribution.filename} is published, sha256 {sha256}")
+        lines = (f"{distribution.filename} is published, sha256 {sha256}", *(f"note: {note}" for note in notes))
+        await respond_text(send, 200, "\n".join(lines))
         return
     receipt = {
         "project": distribution.project,
         "version": distribution.version,
         "filename": distribution.filename,
         "sha256": sha256,
+        "notes": list(notes),
     }
     await respond(send, 200, [(b"content-type", b"application/json"), NOSNIFF, NO_STORE], orjson.dumps(receipt))
