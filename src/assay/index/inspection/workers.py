@@ -154,20 +154,15 @@ def _metadata(line: bytes, filename: str, limits: WorkerLimits) -> bytes:
         raise kind(answer.pop("what"), **answer)
     log.warning("reading %s failed: %s", filename, answer)
     if "exhausted" in answer:
-        raise _lost(filename, "inspection-memory", "takes too much memory", f"at most {limits.memory_bytes} bytes")
+        expected = f"at most {limits.memory_bytes} bytes"
+        raise _lost("reading this file takes too much memory", filename, rule="inspection-memory", expected=expected)
     if answer.get("late"):
-        raise _lost(filename, "inspection-time", "takes too long", f"at most {limits.seconds:g} s")
-    raise _lost(filename, "inspection-crashed", "made the process that reads it crash", found=f"{answer['ended']}")
+        expected = f"at most {limits.seconds:g} s"
+        raise _lost("reading this file takes too long", filename, rule="inspection-time", expected=expected)
+    found = f"status {answer['ended']}"
+    raise _lost("the process that read this file crashed", filename, rule="inspection-crashed", found=found)
 
 
-def _lost(
-    filename: str, rule: str, what: str, expected: str | None = None, found: str | None = None
-) -> InvalidDistribution:
-    return InvalidDistribution(
-        f"reading this file {what}",
-        subject=filename,
-        rule=rule,
-        expected=expected,
-        found=found,
-        next_step="build the file again; if it is refused again, tell the index's operator",
-    )
+def _lost(what: str, filename: str, **facts: str) -> InvalidDistribution:
+    next_step = "build the file again; if it is refused again, tell the index's operator"
+    return InvalidDistribution(what, subject=filename, next_step=next_step, **facts)
