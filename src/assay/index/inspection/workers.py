@@ -163,6 +163,8 @@ def _metadata(line: bytes, filename: str, limits: WorkerLimits) -> bytes:
     raise _lost("the process that read this file crashed", filename, rule="inspection-crashed", found=found)
 
 
-def _lost(what: str, filename: str, **facts: str) -> InvalidDistribution:
+def _lost(
+    what: str, filename: str, *, rule: str, expected: str | None = None, found: str | None = None
+) -> InvalidDistribution:
     next_step = "build the file again; if it is refused again, tell the index's operator"
-    return InvalidDistribution(what, subject=filename, next_step=next_step, **facts)
+    return InvalidDistribution(what, subject=filename, rule=rule, expected=expected, found=found, next_step=next_step)

@@ -115,7 +115,7 @@ class FormReader:
         return next((value for name, value in self._fields if name == "name"), None)
 
     def limit_file(self, project: str, max_bytes: int) -> None:
-        """Allow the file no more than ``max_bytes``, the room in ``project``. Raises TooLarge if it is longer already."""
+        """Allow the file no more than ``max_bytes``, the room in ``project``. Raises TooLarge where it has more."""
         self._is_limited = True
         if max_bytes < self._max_file_bytes:
             self._max_file_bytes, self._too_large = max_bytes, too_large_project(project[:100], max_bytes)
