@@ -331,5 +331,6 @@ def test_attack(row: str, column: str, tmp_path: Path, cell: Cell) -> None:
         folder.mkdir()
         answers |= meet(column, attack, folder)
     outcome = next(word for sign, word in OUTCOMES if sign in answers)
-    cell(row, column, outcome)
+    if (row, column) != ("A17", "witnessed"):  # the witness cries out: tests/attacks/test_witnessed.py
+        cell(row, column, outcome)
     assert (outcome == "replaced") == ((row, column) in REPLACED), answers

@@ -1,14 +1,19 @@
 """Rows A13, B8, B12, B13 against real witness processes: who owns the index asks them, and shows what it got."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from assay.index.published import PublishedStore
-from assay.trust.layout import TIMESTAMP, TargetPath, metadata_path
+from assay.keys.files import load_key_file
+from assay.trust.envelope import sign_envelope
+from assay.trust.layout import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, TargetPath, metadata_path
+from assay.trust.plan import plan_root
 from attacks.conftest import Cell
-from witness.live import Thief, WitnessedIndex, copy_of, witnessed_index
+from support.simulator import THIEF
+from witness.live import Receiver, Thief, WitnessedIndex, copy_of, wait_until, witnessed_index
 
 
 @pytest.fixture
@@ -19,6 +24,25 @@ def index(tmp_path: Path) -> Iterator[WitnessedIndex]:
 
 def timestamp_of(index: WitnessedIndex) -> bytes | None:
     return PublishedStore(index.data.published).read(metadata_path(TIMESTAMP, None))
+
+
+def test_A17_a_root_of_the_thiefs_is_shown_and_the_witnesses_cry_out(tmp_path: Path, cell: Cell) -> None:
+    """Nothing is above root: clients follow. It is noticed by those who remember the one before."""
+    with Receiver() as (url, alarms), witnessed_index(tmp_path / "world", extra=f'[alarm]\nwebhook = "{url}"') as index:
+        path = index.upload("demo", "1.0")
+        index.everybody(path)
+        thief, now = Thief(index), datetime.now(UTC).replace(microsecond=0)
+        own = load_key_file(index.data.keys.path(ROOT), None)
+        keys = {role: [THIEF.public_key] for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)}
+        root = plan_root(keys, {}, 2, now + timedelta(days=365))
+        stamp = thief.state.timestamp
+        assert stamp is not None
+        stamp.version += 1
+        shown = {metadata_path(ROOT, 2): sign_envelope(root, [own, THIEF])}
+        index.store.write(shown | {metadata_path(TIMESTAMP, None): sign_envelope(stamp, [THIEF])})
+        wait_until(lambda: {alarm["witness"] for alarm in alarms if alarm["rule"] == "new-root"} == {"w1", "w2"})
+        assert all("IS NOT ASKED" in str(alarm["text"]) for alarm in alarms if alarm["rule"] == "new-root")
+    cell("A17", "witnessed", "replaced, alarm")
 
 
 @pytest.mark.parametrize("row", ["A13", "B8"])

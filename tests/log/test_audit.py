@@ -173,31 +173,6 @@ def other_history(index: LivingIndex, folder: Path) -> LivingIndex:
     return LivingIndex(folder)
 
 
-def test_B12_a_split_view_is_refused_and_proved(index: LivingIndex, machine: Machine, tmp_path: Path) -> None:
-    """Two histories, both signed with the stolen keys: who saw one does not believe the other."""
-    index.publish()
-    other = other_history(index, tmp_path / "other")
-    other.upload(("evil", "1.0"))
-    other.publish()
-    index.upload(("demo", "1.0"))
-    index.publish()
-    machine.verify()
-    other.now += hours(13)
-    other.upload(("evil", "1.1"))
-    other.publish()
-    other.close()
-    index.now = other.now
-    index.restart()
-
-    shutil.rmtree(index.data.published)
-    shutil.copytree(other.data.published, index.data.published)
-    error = refusal_of(machine)
-    assert isinstance(error, VerificationFailed)
-    assert error.rule == "log-consistency"
-    evidence = next(machine.entry.store.folder.glob("log.evidence-*")).read_text()
-    assert evidence.count("assay-log/") == 4, "two signed checkpoints, each with its origin and its signature's name"
-
-
 def test_the_checkpoint_of_another_key_is_refused(index: LivingIndex, machine: Machine) -> None:
 
     index.publish()

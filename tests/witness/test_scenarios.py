@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import orjson
@@ -28,7 +27,16 @@ from assay.trust.claims import Claim, plan_claim_role
 from assay.trust.envelope import parse_envelope, sign_envelope
 from assay.trust.layout import TIMESTAMP, TargetPath, metadata_path
 from assay.trust.plan import NewTarget
-from witness.live import EVIL, LiveWitness, Thief, WitnessedIndex, copy_of, free_port, wait_until, witnessed_index
+from witness.live import (
+    EVIL,
+    LiveWitness,
+    Receiver,
+    Thief,
+    WitnessedIndex,
+    copy_of,
+    wait_until,
+    witnessed_index,
+)
 
 
 @pytest.fixture
@@ -380,28 +388,3 @@ def test_strangers_leave_no_trace_in_the_record(index: WitnessedIndex) -> None:
     for verdict in thief.ask(forged):
         assert isinstance(verdict.error, WitnessRefused)
     assert all(witness.refusals() == [] for witness in index.witnesses)
-
-
-class Receiver:
-    """A webhook's end."""
-
-    def __enter__(self) -> tuple[str, list[dict[str, object]]]:
-        received: list[dict[str, object]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                received.append(orjson.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        host, port = self.server.server_address[:2]
-        return f"http://{host!s}:{port}/", received
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()

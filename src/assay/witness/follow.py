@@ -120,6 +120,7 @@ class Follower:
             if data is None:
                 break
             trusted.update_root(data)
+            self.witness.tell_of_root(trusted.root)
         return trusted.root
 
     async def _get(self, name: str, max_bytes: int) -> bytes | None:

@@ -19,7 +19,7 @@ from assay.fetch import Fetcher
 from assay.model.errors import AssayError, NotFresh, Unreachable, VerificationFailed, WitnessRefused
 from assay.trust.candidate import Answer, Candidate, Lacking
 from assay.trust.envelope import Envelope, T, parse_envelope
-from assay.trust.layout import ROOT
+from assay.trust.layout import ROOT, TIMESTAMP
 from assay.trust.witness_memory import Approval, Identity, RuleLimits
 from assay.trust.witness_rule import is_from_index, judge
 from assay.witness.alarms import Alarms
@@ -112,14 +112,20 @@ class Witness:
     def _tell_of_roots(self, approval: Approval) -> None:
         for root in approval.roots:
             if root.signed.version > 1:
-                self.alarms.ring(
-                    VerificationFailed(
-                        "the index has a new root: compare with the ceremony's transcript",
-                        subject=f"root version {root.signed.version}",
-                        rule="new-root",
-                        found=f"thresholds {dict(approval.thresholds)}",
-                    )
-                )
+                self.tell_of_root(root.signed)
+
+    def tell_of_root(self, root: Root) -> None:
+        """A new root counts, asked for or only shown: whoever holds root's keys needs no witness (threat A17)."""
+        enrolled = self.identity.own[TIMESTAMP] in root.roles[TIMESTAMP].keyids
+        self.alarms.ring(
+            VerificationFailed(
+                "the index has a new root: compare with the ceremony's transcript",
+                subject=f"root version {root.version}",
+                rule="new-root",
+                found=f"timestamp needs {root.roles[TIMESTAMP].threshold} signatures, this witness "
+                + ("is asked" if enrolled else "IS NOT ASKED ANY MORE"),
+            )
+        )
 
     # --- what this witness forgot ---------------------------------------------------------------------------
 
