@@ -146,7 +146,7 @@ class LiveWitness:
         return found
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     """Return once ``condition`` holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
