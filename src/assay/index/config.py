@@ -116,6 +116,13 @@ class KeysConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """``[metrics]``: ``listen`` on ``host:port`` for Prometheus, apart from what the public reaches; empty: none."""
+
+    listen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OidcConfig:
     """``[oidc]``: trusted publishing. ``issuers``: whose identity tokens count; empty: no trusted publishing.
 
@@ -151,6 +158,7 @@ class IndexConfig:
     trust: TrustConfig = field(default_factory=TrustConfig)
     oidc: OidcConfig = field(default_factory=OidcConfig)
     keys: KeysConfig = field(default_factory=KeysConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     witness: tuple[WitnessConfig, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ from secrets import token_bytes
 
 from assay import durable
 from assay.index.config import DataFolder, IndexConfig
+from assay.index.identity import identity_root
 from assay.index.ledger import Ledger, accounts
 from assay.index.published import PublishedStore
 from assay.keys.local import KeyFolder, LocalWitness, hold_local_ceremony
@@ -25,7 +26,10 @@ _CEREMONY = "ceremony"
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """An index that is ready to run. ``fingerprint``: sha256 of its first root. ``admin_token`` only the first time."""
+    """An index that is ready to run. ``fingerprint``: sha256 of the root that clients begin with.
+
+    ``admin_token`` only the first time.
+    """
 
     fingerprint: str
     admin_token: accounts.NewToken | None
@@ -80,14 +84,14 @@ def _hold_ceremony(
 
 
 def _publish_ceremony(data: DataFolder) -> str:
-    """See to it that what the ceremony signed is published; returns the first root's fingerprint."""
+    """See to it that what the ceremony signed is published; returns the fingerprint that clients begin with."""
     published = PublishedStore(data.published)
     folder = data.keys.root / _CEREMONY
     signed = {file.stem: file.read_bytes() for file in folder.glob("*.json")} if folder.is_dir() else {}
     missing = {name: file for role, file in signed.items() if published.read(name := metadata_path(role, 1)) is None}
     if missing:
         published.write(missing)
-    root = published.read(metadata_path(ROOT, 1))
+    root = identity_root(published)
     if root is None:
         raise OperatorError(
             "this data folder has keys but no root",

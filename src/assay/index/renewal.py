@@ -1,4 +1,5 @@
-"""At every start: offline roles that are due are signed again, where their keys lie here, or somebody is told."""
+"""At every start and every few hours: offline roles that are due are signed again where their keys lie here; else
+somebody is told."""
 
 import logging
 from datetime import datetime

@@ -197,6 +197,11 @@ def has_pending(connection: Connection) -> bool:
     return bool(connection.scalar(proposed)) or connection.scalar(happened) is not None
 
 
+def pending_count(connection: Connection) -> int:
+    """How many proposals wait in the outbox."""
+    return connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == "pending")) or 0
+
+
 def commit_intent(
     connection: Connection, epoch: int, now: datetime, renewals: Sequence[str], offline: Mapping[str, int]
 ) -> Intent:

@@ -48,9 +48,8 @@ def main() -> int:
             LogWriter(published, keyring.open_log),
             WitnessPanel(config.witness),
         )
-        keyring.promote(publisher.keys)
         announcer = Announcer(data.socket)
-        run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set)
+        run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set, keyring.promote)
         announcer.close()
     except AssayError as error:
         print(f"assay signer: {error} [{error.rule}]", file=sys.stderr)  # noqa: T201

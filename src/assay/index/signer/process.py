@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from assay.index.signer.online import OnlineKeys
 from assay.index.signer.publish import Publisher
 
 MAX_WAIT_S = 1.0
@@ -79,10 +80,22 @@ class Announcer:
 
 
 def run_signer(
-    publisher: Publisher, announcer: Announcer, clock: Callable[[], datetime], stopped: Callable[[], bool]
+    publisher: Publisher,
+    announcer: Announcer,
+    clock: Callable[[], datetime],
+    stopped: Callable[[], bool],
+    promote: Callable[[OnlineKeys], None],
 ) -> None:
-    """Publish until ``stopped``. ``clock`` gives UTC. Errors end the process: its supervisor starts it again."""
+    """Publish until ``stopped``. ``clock`` gives UTC. Errors end the process: its supervisor starts it again.
+
+    ``promote``: told of the keys at the start and whenever a publication brought others, so that no key that was
+    replaced stays in its place, and none that is in use can be taken for a new one.
+    """
+    promoted = None
     while not stopped():
+        if promoted is not publisher.keys:
+            promoted = publisher.keys
+            promote(promoted)
         now = clock()
         if publisher.run_once(now):
             announcer.announce(publisher.number)

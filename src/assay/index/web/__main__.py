@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
 from assay.index.claim_desk import ClaimDesk, ClaimNotice
 from assay.index.config import DataFolder, IndexConfig, load_config, read_upstream_root
+from assay.index.expiries import due_reminders, role_expiries
+from assay.index.identity import identity_root
 from assay.index.inspection.workers import InspectionWorkers, WorkerLimits
 from assay.index.ledger import Ledger, accounts
+from assay.index.ledger.publications import pending_count, read_head
 from assay.index.oidc.issuers import IssuerKeys
 from assay.index.oidc.mint import TokenMint
 from assay.index.provenance.desk import EvidenceDesk
@@ -46,6 +49,7 @@ from assay.trust.layout import ROOT, metadata_path, page_target
 log = logging.getLogger("assay.web")
 
 MARK_EVERY_S = 1.0
+NOTICES_EVERY = timedelta(minutes=10)
 CATALOGUE_BYTES = 64_000_000
 
 
@@ -113,6 +117,7 @@ class WebProcess:
         limits = config.limits
         costs = WorkerLimits(limits.inspection_seconds, limits.inspection_bytes, limits.inspections)
         self._inspection = InspectionWorkers(InspectionLimits(), costs)
+        self._noticed: tuple[datetime, Sequence[str]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the lifespan."""
@@ -151,7 +156,32 @@ class WebProcess:
         fetcher = await self._closing.enter_async_context(Fetcher())
         mint = self._mint(ledger, fetcher)
         self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements), mint))
+        if self._config.metrics.listen:
+            self._app = self._measured(self._app, ledger)
         self._mark()
+
+    def _measured(self, app: ASGIApp, ledger: Ledger) -> ASGIApp:
+        from assay.index.web.metrics import Metrics
+
+        def waiting() -> int:
+            with ledger.read() as connection:
+                return pending_count(connection)
+
+        def publication() -> int:
+            with ledger.read() as connection:
+                return read_head(connection).publication
+
+        metrics = Metrics()
+        metrics.watch(lambda: role_expiries(self._published), waiting, publication)
+        metrics.listen(self._config.metrics.listen)
+        return metrics.measured(app)
+
+    def _notices(self) -> Sequence[str]:
+        """Which offline signatures end soon, looked up now and then."""
+        now = utc_now()
+        if self._noticed is None or now - self._noticed[0] > NOTICES_EVERY:
+            self._noticed = now, [str(one) for one in due_reminders(self._published, now, self._config.lifetimes)]
+        return self._noticed[1]
 
     def _mint(self, ledger: Ledger, fetcher: Fetcher) -> TokenMint | None:
         oidc = self._config.oidc
@@ -161,7 +191,6 @@ class WebProcess:
         return TokenMint(audience, IssuerKeys(oidc.issuers, fetcher, utc_now), ledger, utc_now)
 
     def _services(self, ledger: Ledger, pull_through: PullThrough | None, mint: TokenMint | None) -> WebServices:
-        root = self._published.read(metadata_path(ROOT, 1)) or b""
         rules = Rules.of(self._config)
         evidence = EvidenceDesk(self._blobs, self._published)
         admission = Admission(ledger, self._blobs, self._inspection.inspect, utc_now, evidence, rules)
@@ -225,7 +254,8 @@ class WebProcess:
             uploads_per_minute=self._config.limits.uploads_per_minute,
             failures_per_minute=self._config.limits.failures_per_minute,
             list_projects=list_projects,
-            root_fingerprint=sha256_of(root),
+            notices=self._notices,
+            root_fingerprint=sha256_of(identity_root(self._published) or b""),
             pull_through=pull_through,
             project_room=project_room,
             upload_limits=UploadLimits(max_file_bytes=self._config.limits.max_file_bytes),

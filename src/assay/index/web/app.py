@@ -151,7 +151,7 @@ class IndexApplication:
 
     async def _answer_front(self, request: Request, send: Send, segments: list[str]) -> None:
         _require_end(segments)
-        await answer_front(request, send, self._services.root_fingerprint)
+        await answer_front(request, send, self._services.root_fingerprint, self._services.notices())
 
     async def _answer_health(self, request: Request, send: Send, segments: list[str]) -> None:
         _require_end(segments)

@@ -140,7 +140,7 @@ class WebServices:
     returns when it is published; None where nothing can be claimed. ``mint``: exchanges identity tokens (trusted
     publishing); None where there is none. ``read_access``: of a private index, who holds this token, whose use it
     notes; None: anybody may read. ``uploads_per_minute`` of one user, ``failures_per_minute`` to authenticate from one
-    address: more are refused unheard.
+    address: more are refused unheard. ``notices``: lines for people on the front page.
     """
 
     published: PublishedStore
@@ -161,3 +161,4 @@ class WebServices:
     uploads_per_minute: int = 6_000
     failures_per_minute: int = 120
     project_room: Callable[[str], int] | None = None
+    notices: Callable[[], Sequence[str]] = tuple
