@@ -1,4 +1,4 @@
-"""Signatures per second and kind of key: files of every scheme, and a PKCS#11 token (SoftHSM 2) with an open session."""
+"""Signatures per second and kind of key: files of every scheme, and a PKCS#11 token (SoftHSM 2), its session open."""
 
 import os
 import subprocess
