@@ -35,7 +35,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "doctor": "does everything that the index says agree?",
         "user": "accounts: create, list",
         "token": "API tokens: create, list, revoke",
-        "project": "register, list and transfer projects",
+        "project": "register, show, list and transfer projects",
         "grant": "who may upload to a project",
         "yank": "installers pass a file or version over unless it is pinned",
         "unyank": "undo a yank",
@@ -58,11 +58,15 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "tuf-client": "the conformance protocol for TUF clients",
     },
 }
+SHARED: Final[Mapping[str, str]] = dict.fromkeys(
+    ("yank", "unyank", "remove", "archive", "deprecate", "quarantine", "reactivate"), "states"
+)
+"""Verbs that are one of several commands of a module."""
 VERBS: Final = frozenset(verb for verbs in SECTIONS.values() for verb in verbs)
 
 
 class LazyGroup(click.Group):
-    """A group whose verbs are modules ``assay.cli.<verb>`` with a ``command``, loaded on use."""
+    """A group whose verbs are modules ``assay.cli.<verb>`` with a ``command``, but for ``SHARED``; loaded on use."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Every verb, in alphabetical order."""
@@ -72,7 +76,8 @@ class LazyGroup(click.Group):
         """The verb's command."""
         if name not in VERBS:
             return None
-        command: click.Command = import_module(_module(name)).command
+        module = import_module(f"assay.cli.{SHARED.get(name, name).replace('-', '_')}")
+        command: click.Command = getattr(module, name if name in SHARED else "command")
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -81,10 +86,6 @@ class LazyGroup(click.Group):
         for title, verbs in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(verb.ljust(width), what) for verb, what in verbs.items()])
-
-
-def _module(verb: str) -> str:
-    return f"assay.cli.{verb.replace('-', '_')}"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ASSAY"})

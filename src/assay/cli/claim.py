@@ -17,10 +17,9 @@ from assay.cli.claiming import (
     read_public,
     read_roles,
     require_named,
-    require_token,
-    token_option,
     write_roles,
 )
+from assay.cli.credentials import read_token, token_option
 from assay.client.developer import ClaimWork, lacks_signatures, read_work, sign_work
 from assay.client.registry import Registry, opened
 from assay.client.sending import Uploader
@@ -64,7 +63,7 @@ def init(
     threshold: int,
     yes: bool,
     url: str | None,
-    token: str | None,
+    token_file: Path | None,
     out: Path | None,
 ) -> None:
     """Claim PROJECT. Your token must be an owner's.
@@ -84,7 +83,7 @@ def init(
     signer = open_key(key, project)
     keys = (signer.public_key, *(read_public(path) for path in more))
     work = replace(work, wanted=Claim(project, keys, threshold))
-    _finish(project, work, sign_work(work, [signer], _now()), url, token, out)
+    _finish(project, work, sign_work(work, [signer], _now()), url, token_file, out)
     click.echo(f"{project} is claimed for {len(keys)} keys, threshold {threshold}" if out is None else f"wrote {out}")
 
 
@@ -106,7 +105,7 @@ def keys(
     remove: tuple[str, ...],
     threshold: int | None,
     url: str | None,
-    token: str | None,
+    token_file: Path | None,
     out: Path | None,
 ) -> None:
     """Show who signs for PROJECT, or change it. A change is signed by the old keys and by the new ones.
@@ -127,7 +126,7 @@ def keys(
     work = replace(work, wanted=wanted)
     signer = open_key(key, project)
     require_named(work, signer, project)
-    _finish(project, work, sign_work(work, [signer], _now()), url, token, out)
+    _finish(project, work, sign_work(work, [signer], _now()), url, token_file, out)
     click.echo(f"{project}: {len(wanted.keys)} keys, threshold {wanted.threshold}" if out is None else f"wrote {out}")
 
 
@@ -145,10 +144,10 @@ def cosign(file: Path, key: str | None) -> None:
 @click.argument("file", type=_FILE)
 @index_option
 @token_option
-def send(file: Path, url: str | None, token: str | None) -> None:
+def send(file: Path, url: str | None, token_file: Path | None) -> None:
     """Send a role without files that enough developers signed. (With files: assay publish --signed FILE dist/*)."""
     project, roles = read_roles(file)
-    uploader = Uploader(Registry.of_user().find(url).url, require_token(token))
+    uploader = _uploader(url, token_file)
     for role in roles:
         asyncio.run(uploader.send_role(project, role))
     click.echo(f"the claim on {project} is published")
@@ -205,7 +204,7 @@ async def _read(url: str | None, project: ProjectName) -> ClaimWork:
 
 
 def _finish(
-    project: ProjectName, work: ClaimWork, role: bytes, url: str | None, token: str | None, out: Path | None
+    project: ProjectName, work: ClaimWork, role: bytes, url: str | None, token_file: Path | None, out: Path | None
 ) -> None:
     if out is not None:
         write_roles(out, project, [role])
@@ -217,7 +216,7 @@ def _finish(
             rule="signature-threshold",
             next_step="--out FILE; the others run `assay claim cosign FILE`; then `assay claim send FILE`",
         )
-    asyncio.run(Uploader(Registry.of_user().find(url).url, require_token(token)).send_role(project, role))
+    asyncio.run(_uploader(url, token_file).send_role(project, role))
 
 
 def _show(project: ProjectName, work: ClaimWork) -> None:
@@ -238,3 +237,8 @@ def _tell(settled: SettledClaims) -> None:
     for line in (*lines, *(f"revokes {project}" for project in settled.revoked)):
         click.echo(line)
     click.echo(f"{settled.total} claims are settled then, in {len(settled.roles) - 1} roles")
+
+
+def _uploader(url: str | None, token_file: Path | None) -> Uploader:
+    address = Registry.of_user().find(url).url
+    return Uploader(address, read_token(token_file, address))

@@ -24,12 +24,6 @@ FORMAT: Final = "assay-claim-roles/1"
 F = TypeVar("F", bound=Callable[..., Any])
 
 index_option = click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
-token_option = click.option(
-    "--token",
-    envvar=["ASSAY_TOKEN", "TWINE_PASSWORD"],
-    metavar="TOKEN",
-    help="Your API token.  [env: ASSAY_TOKEN, TWINE_PASSWORD]",
-)
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -68,13 +62,6 @@ def require_named(work: ClaimWork, signer: Signer, project: ProjectName) -> None
             expected=", ".join(key.keyid[:16] for key in work.signing_keys()),
             found=signer.public_key.keyid[:16],
         )
-
-
-def require_token(token: str | None) -> str:
-    """``token``. Raises CallerError when there is none."""
-    if not token:
-        raise CallerError("an API token is needed", rule="no-credentials", next_step="set ASSAY_TOKEN, or --token")
-    return token
 
 
 def read_public(path: Path) -> Key:

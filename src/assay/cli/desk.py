@@ -52,6 +52,13 @@ def settle(data: Path, proposals: Sequence[int]) -> str:
 @contextmanager
 def ledger_of(data: Path, *, write: bool = False) -> Iterator[Connection]:
     """A transaction on the ledger of the data folder ``data``. Raises OperatorError when there is none."""
+    with opened_ledger(data) as ledger, ledger.write() if write else ledger.read() as connection:
+        yield connection
+
+
+@contextmanager
+def opened_ledger(data: Path) -> Iterator[Ledger]:
+    """The ledger of the data folder ``data``. Raises OperatorError when there is none."""
     folder = DataFolder(data.resolve())
     if not folder.ledger_file.exists():
         raise OperatorError(
@@ -59,7 +66,6 @@ def ledger_of(data: Path, *, write: bool = False) -> Iterator[Connection]:
         )
     ledger = Ledger.open(folder.ledger_file)
     try:
-        with ledger.write() if write else ledger.read() as connection:
-            yield connection
+        yield ledger
     finally:
         ledger.close()

@@ -15,10 +15,9 @@ from assay.cli.claiming import (
     out_option,
     read_roles,
     require_named,
-    require_token,
-    token_option,
     write_roles,
 )
+from assay.cli.credentials import read_token, token_option
 from assay.client.developer import (
     ClaimWork,
     LocalFile,
@@ -44,7 +43,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @token_option
 @out_option
 def command(
-    files: tuple[Path, ...], key: str | None, signed: Path | None, url: str | None, token: str | None, out: Path | None
+    files: tuple[Path, ...],
+    key: str | None,
+    signed: Path | None,
+    url: str | None,
+    token_file: Path | None,
+    out: Path | None,
 ) -> None:
     """Publish wheels and sdists of a project that you claimed (assay claim init).
 
@@ -70,7 +74,7 @@ def command(
             raise CallerError(
                 "one signature is not enough", subject=project, rule="signature-threshold", next_step="--out FILE"
             )
-    asyncio.run(_send(Uploader(entry.url, require_token(token)), local, roles))
+    asyncio.run(_send(Uploader(entry.url, read_token(token_file, entry.url)), local, roles))
 
 
 async def _read(url: str | None, project: ProjectName) -> ClaimWork:

@@ -1,17 +1,10 @@
 """``assay publisher``: trusted publishing, that is uploads by a CI that proves who it is, without a stored token."""
 
-from pathlib import Path
-
 import click
 
-from assay.cli.desk import ACTOR, data_option, ledger_of, now
-from assay.cli.output import json_option, print_result
-from assay.index.config import DataFolder, load_config
-from assay.index.ledger import publishers
+from assay.cli.administering import Desk, administers
+from assay.cli.output import print_result
 from assay.model.errors import CallerError
-from assay.model.names import parse_project_name
-from assay.provenance.identity_tokens import ANY_SUBJECT, TrustedPublisher
-from assay.provenance.publishers import parse_publisher
 
 
 @click.group()
@@ -34,8 +27,7 @@ def command() -> None:
 @click.option("--subject", help="OIDC: the token's subject.  [default: any, if there is a --claim]")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Must be in the token, too (repeatable).")
 @click.option("--owner", metavar="USER", help="Who will own PROJECT, if its first upload makes it.")
-@data_option
-@json_option
+@administers
 def add(
     project: str,
     kind: str,
@@ -44,29 +36,18 @@ def add(
     subject: str | None,
     claims: tuple[str, ...],
     owner: str | None,
-    data: Path,
+    desk: Desk,
     as_json: bool,
     **members: str | None,
 ) -> None:
     """Let a CI upload to PROJECT."""
-    given: dict[str, object] = {"kind": kind, "email": email, "issuer": issuer, "subject": subject, **members}
-    if kind == "OIDC" and subject is None and claims:
-        given["subject"] = ANY_SUBJECT
-    trusted = TrustedPublisher(parse_publisher(given), tuple(sorted(map(_claim, claims))))
-    accepted = load_config(DataFolder(data.resolve()).config_file).oidc.issuers
-    if trusted.issuer not in accepted:
-        raise CallerError(
-            "this index does not accept identity tokens of this issuer",
-            rule="unknown-issuer",
-            found=trusted.issuer,
-            expected=", ".join(accepted) or "none: trusted publishing is off",
-            next_step="add it to issuers in the section [oidc] of config.toml and start the index again",
-        )
-    with ledger_of(data, write=True) as connection:
-        made = publishers.register(connection, parse_project_name(project), trusted, owner, ACTOR, now())
-    result = {"id": made.id, "project": made.project, "publisher": trusted.describe(), "pending": made.pending}
-    waiting = "; its first upload makes the project" if made.pending else ""
-    print_result(result, f"{made.id}  {made.project}  {trusted.describe()}{waiting}", as_json=as_json)
+    given = {"kind": kind, "email": email, "issuer": issuer, "subject": subject, **members}
+    publisher = {name: value for name, value in given.items() if value is not None}
+    result = desk.perform(
+        "publisher.add", project=project, publisher=publisher, claims=dict(map(_claim, claims)), owner=owner
+    )
+    waiting = "; its first upload makes the project" if result["pending"] else ""
+    print_result(result, f"{result['id']}  {result['project']}  {result['publisher']}{waiting}", as_json=as_json)
 
 
 def _claim(text: str) -> tuple[str, str]:
@@ -77,26 +58,20 @@ def _claim(text: str) -> tuple[str, str]:
 
 
 @command.command("list")
-@data_option
-@json_option
-def list_(data: Path, as_json: bool) -> None:
+@administers
+def list_(desk: Desk, as_json: bool) -> None:
     """List the publishers in force."""
-    with ledger_of(data) as connection:
-        found = publishers.in_force(connection)
-    rows = [
-        {"id": each.id, "project": each.project, "publisher": each.trusted.describe(), "pending": each.pending}
-        for each in found
-    ]
+    result = desk.perform("publisher.list")
     lines = [
-        f"{row['id']}  {row['project']}  {row['publisher']}{'  pending' if row['pending'] else ''}" for row in rows
+        f"{row['id']}  {row['project']}  {row['publisher']}{'  pending' if row['pending'] else ''}"
+        for row in result["publishers"]
     ]
-    print_result({"publishers": rows}, "\n".join(lines), as_json=as_json)
+    print_result(result, "\n".join(lines), as_json=as_json)
 
 
 @command.command()
 @click.argument("publisher_id", type=int)
-@data_option
-def remove(publisher_id: int, data: Path) -> None:
+@administers
+def remove(publisher_id: int, desk: Desk, as_json: bool) -> None:
     """Take the right of the publisher PUBLISHER_ID away, and of every token it was given."""
-    with ledger_of(data, write=True) as connection:
-        publishers.revoke(connection, publisher_id, ACTOR, now())
+    print_result(desk.perform("publisher.remove", id=publisher_id), f"removed {publisher_id}", as_json=as_json)

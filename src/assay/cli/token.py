@@ -1,16 +1,9 @@
 """``assay token``: API tokens."""
 
-from datetime import timedelta
-from pathlib import Path
-from secrets import token_bytes
-
 import click
 
-from assay.cli.desk import ACTOR, data_option, ledger_of, now
-from assay.cli.output import json_option, print_result
-from assay.index.ledger import accounts
-from assay.model.names import parse_project_name
-from assay.model.permissions import Action, Scope
+from assay.cli.administering import Desk, administers
+from assay.cli.output import print_result
 
 
 @click.group()
@@ -24,61 +17,54 @@ def command() -> None:
     "--project", "projects", multiple=True, help="Limit it to a project (repeatable).  [default: all of USER's]"
 )
 @click.option(
-    "--action", "actions", multiple=True, type=click.Choice(["upload", "read"]), default=["upload"], show_default=True
+    "--action",
+    "actions",
+    multiple=True,
+    type=click.Choice(["upload", "read", "admin"]),
+    default=["upload"],
+    show_default=True,
+    help="admin: of an administrator everything, of an owner what owners may do to their projects.",
 )
 @click.option("--expires", type=float, metavar="DAYS", default=365, show_default=True)
 @click.option("--description", default="")
-@data_option
-@json_option
+@administers
 def create(
     user: str,
     projects: tuple[str, ...],
     actions: tuple[str, ...],
     expires: float,
     description: str,
-    data: Path,
+    desk: Desk,
     as_json: bool,
 ) -> None:
     """Create a token of USER. It is shown once."""
-    scope = Scope(
-        frozenset(Action(action) for action in actions),
-        frozenset(parse_project_name(name) for name in projects) if projects else None,
+    result = desk.perform(
+        "token.create",
+        user=user,
+        projects=list(projects),
+        actions=list(actions),
+        days=expires,
+        description=description,
     )
-    moment = now()
-    with ledger_of(data, write=True) as connection:
-        token = accounts.create_token(
-            connection,
-            user,
-            scope,
-            ACTOR,
-            moment,
-            entropy=token_bytes(32),
-            description=description,
-            expires=moment + timedelta(days=expires),
-        )
-    print_result({"id": token.id, "token": token.text}, token.text, as_json=as_json)
+    print_result(result, result["token"], as_json=as_json)
 
 
 @command.command("list")
-@data_option
-@json_option
-def list_(data: Path, as_json: bool) -> None:
+@administers
+def list_(desk: Desk, as_json: bool) -> None:
     """List tokens without their secrets."""
-    with ledger_of(data) as connection:
-        rows = accounts.list_tokens(connection)
+    result = desk.perform("token.list")
     lines = [
         f"{row['id']}  {row['user']}  {','.join(row['actions'])}  {','.join(row['projects'] or ['all projects'])}"
         f"{'  revoked' if row['revoked'] else ''}"
-        for row in rows
+        for row in result["tokens"]
     ]
-    print_result({"tokens": rows}, "\n".join(lines), as_json=as_json)
+    print_result(result, "\n".join(lines), as_json=as_json)
 
 
 @command.command()
 @click.argument("token_id")
-@data_option
-def revoke(token_id: str, data: Path) -> None:
+@administers
+def revoke(token_id: str, desk: Desk, as_json: bool) -> None:
     """Make the token TOKEN_ID useless from now on."""
-    with ledger_of(data, write=True) as connection:
-        accounts.revoke_token(connection, token_id, ACTOR, now())
-    click.echo(f"revoked {token_id}")
+    print_result(desk.perform("token.revoke", id=token_id), f"revoked {token_id}", as_json=as_json)

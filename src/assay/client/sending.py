@@ -15,40 +15,28 @@ from assay.model.distributions import DistributionKind
 from assay.model.errors import CallerError, NotAllowed, OperatorError, Unreachable
 from assay.model.names import ProjectName
 
-MAX_ANSWER_BYTES: Final = 65_536
+MAX_ANSWER_BYTES: Final = 16_000_000
 CONNECT_S: Final = 15.0
 ANSWER_S: Final = 180.0
 MIN_BYTES_PER_S: Final = 4_096
 
 
-class Uploader:
-    """One token at one index, whose address ends with a slash. Each method returns when the index has published."""
+class TokenHolder:
+    """One token at one index, whose address ends with a slash."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
         self._token = token
 
-    async def send_role(self, project: ProjectName, role: bytes) -> None:
-        """A role without files: a first claim, a renewal, other keys. Raises NotAllowed, CallerError, Unreachable."""
-        await self._post(f"claims/{project}", role, len(role))
-
-    async def send_file(self, file: LocalFile, role: bytes) -> None:
-        """A file with the role that lists it. Raises as ``send_role``."""
-        with file.path.open("rb") as stream:
-            form = aiohttp.FormData()
-            for name, value in _fields(file).items():
-                form.add_field(name, value)
-            form.add_field("assay_claim", role.decode())
-            form.add_field("content", stream, filename=file.path.name, content_type="application/octet-stream")
-            await self._post("legacy/", form, file.size)
-
-    async def _post(self, path: str, body: Any, size: int) -> None:
+    async def post(self, path: str, body: Any, size: int) -> bytes:
+        """The index's answer to ``body``, ``size`` bytes. Raises CallerError, OperatorError, Unreachable."""
         url = self._url + path
         try:
             async with self._session(size) as session, session.post(url, data=body) as response:
-                answer = await response.content.read(MAX_ANSWER_BYTES)
+                answer = await _read(response)
                 if response.status != HTTPStatus.OK:
                     raise _refusal(response.status, answer, url)
+                return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(
                 f"no answer: {error or type(error).__name__}", subject=url, next_step="run the command again"
@@ -67,6 +55,33 @@ class Uploader:
             connector=connector, trust_env=True, headers=headers, timeout=timeout
         ) as session:
             yield session
+
+
+class Uploader(TokenHolder):
+    """Each method returns when the index has published."""
+
+    async def send_role(self, project: ProjectName, role: bytes) -> None:
+        """A role without files: a first claim, a renewal, other keys. Raises NotAllowed, CallerError, Unreachable."""
+        await self.post(f"claims/{project}", role, len(role))
+
+    async def send_file(self, file: LocalFile, role: bytes) -> None:
+        """A file with the role that lists it. Raises as ``send_role``."""
+        with file.path.open("rb") as stream:
+            form = aiohttp.FormData()
+            for name, value in _fields(file).items():
+                form.add_field(name, value)
+            form.add_field("assay_claim", role.decode())
+            form.add_field("content", stream, filename=file.path.name, content_type="application/octet-stream")
+            await self.post("legacy/", form, file.size)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    answer = bytearray()
+    async for chunk in response.content.iter_any():
+        answer += chunk
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise Unreachable("the answer is too long", subject=str(response.url))
+    return bytes(answer)
 
 
 def _fields(file: LocalFile) -> Mapping[str, str]:

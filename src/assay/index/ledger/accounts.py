@@ -80,6 +80,11 @@ def has_users(connection: Connection) -> bool:
     return connection.scalar(select(users.c.name).limit(1)) is not None
 
 
+def is_admin(connection: Connection, name: str) -> bool:
+    """Whether the user is there and may administer the index."""
+    return bool(connection.scalar(select(users.c.is_admin).where(users.c.name == name)))
+
+
 def require_user(connection: Connection, name: str) -> None:
     """Raise NotFound unless the user exists."""
     if not connection.scalar(select(users.c.name).where(users.c.name == name)):

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from assay.fetch import Fetcher
 from assay.formats.inspect import InspectionLimits
 from assay.formats.pages import ProjectPage, parse_page_json
 from assay.index import confine
+from assay.index.administration.desk import PUBLISHED, RECORDED, AdministrationDesk
 from assay.index.admission import Admission
 from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
@@ -41,7 +42,7 @@ from assay.index.web.catalogue import PublishedCatalogue
 from assay.index.web.server import Tls, make_server
 from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
 from assay.model.digests import sha256_of
-from assay.model.errors import AssayError, OperatorError, Unreachable
+from assay.model.errors import AssayError, OperatorError, StorageUnavailable, Unreachable
 from assay.model.names import ProjectName, parse_project_name
 from assay.model.permissions import Principal
 from assay.trust.layout import ROOT, metadata_path, page_target
@@ -237,6 +238,12 @@ class WebProcess:
                 used = used_bytes(connection, parse_project_name(name))
             return rules.max_project_bytes - used
 
+        administration = AdministrationDesk(ledger, utc_now, self._config.oidc.issuers)
+
+        def administer(operation: str, given: Mapping[str, Any], principal: Principal) -> Mapping[str, Any]:
+            done = administration.perform(operation, given, principal)
+            return {**done.result, **({"state": self._state(done.proposals)} if done.proposals is not None else {})}
+
         def list_projects() -> list[ProjectName]:
             with ledger.read() as connection:
                 return accounts.project_names(connection)
@@ -258,6 +265,7 @@ class WebProcess:
             root_fingerprint=sha256_of(identity_root(self._published) or b""),
             pull_through=pull_through,
             project_room=project_room,
+            administer=administer,
             upload_limits=UploadLimits(max_file_bytes=self._config.limits.max_file_bytes),
         )
 
@@ -266,6 +274,15 @@ class WebProcess:
         if self._announcements is None:
             raise OperatorError("the web process has not started")
         self._run(self._announcements.wait(proposal, self._config.limits.publish_timeout_s))
+
+    def _state(self, proposals: Sequence[int]) -> str:
+        """In a thread: what becomes of ``proposals`` while somebody waits. Raises SignerRefused."""
+        try:
+            for proposal in proposals:
+                self._wait(proposal)
+        except StorageUnavailable:
+            return RECORDED
+        return PUBLISHED
 
     def _run(self, work: Coroutine[object, object, None]) -> None:
         """In a thread: run ``work`` in the loop, to its end."""

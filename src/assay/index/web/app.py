@@ -8,7 +8,9 @@ from typing import Final
 from urllib.parse import unquote
 
 from assay.index.web.access import ReadAccess, keep_private
+from assay.index.web.administration import Administration
 from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect, request_of
+from assay.index.web.authentication import Authentication
 from assay.index.web.cache import PublishedCache
 from assay.index.web.claims import Claims
 from assay.index.web.errors import respond_error, respond_failure, respond_wrong_method
@@ -42,10 +44,13 @@ class IndexApplication:
     def __init__(self, services: WebServices) -> None:
         cache = PublishedCache(services.cache_bytes)
         self._services = services
-        self._uploads = Uploads(services)
+        self._authentication = Authentication(services)
+        self._uploads = Uploads(services, self._authentication)
         self._pages = ProjectPages(services.published, cache, services.pull_through)
         claim, limits = services.claim, services.upload_limits
-        self._claims = Claims(services.authenticate, claim, limits) if claim is not None else None
+        self._claims = Claims(self._authentication, claim, limits) if claim is not None else None
+        administer = services.administer
+        self._administration = Administration(self._authentication, administer) if administer is not None else None
         self._list = ProjectList(services.list_projects)
         self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through)
         self._metadata = TufMetadata(services.published, cache)
@@ -89,6 +94,7 @@ class IndexApplication:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._uploads.close()
+                await self._authentication.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -99,6 +105,12 @@ class IndexApplication:
             return
         if first == "_":
             await self._trusted.answer(request, receive, send, segments)
+            return
+        if first == "admin" and self._administration is not None and len(segments) == 1:
+            if request.method == "POST":
+                await self._administration.answer(request, receive, send, segments[0])
+            else:
+                await respond_wrong_method(request, send, "POST")
             return
         if first == "claims" and self._claims is not None and len(segments) == 1:
             if request.method == "POST":

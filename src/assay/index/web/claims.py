@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from assay.index.web.asgi import Receive, Request, Send, respond_text
+from assay.index.web.authentication import Authentication
 from assay.index.web.body import ClientLeft, body_chunks
-from assay.index.web.credentials import parse_token
 from assay.index.web.services import UploadLimits
 from assay.model.errors import CallerError
 from assay.model.names import ProjectName
@@ -24,15 +24,15 @@ ClaimHandler = Callable[[ProjectName, str, Principal], object]
 class Claims:
     """The address of claims. ``submit`` blocks until the role is published."""
 
-    def __init__(self, authenticate: Callable[[str], Principal], submit: ClaimHandler, limits: UploadLimits) -> None:
-        self._authenticate = authenticate
+    def __init__(self, authentication: Authentication, submit: ClaimHandler, limits: UploadLimits) -> None:
+        self._authentication = authentication
         self._submit = submit
         self._limits = limits
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def answer(self, request: Request, receive: Receive, send: Send, project: ProjectName) -> None:
         """Take one role. Raises CallerError and OperatorError."""
-        principal = await asyncio.to_thread(self._authenticate, parse_token(request))
+        principal = await self._authentication.require(request)
         try:
             async with self._slots:
                 body = b"".join([chunk async for chunk in body_chunks(receive, MAX_ROLE_BYTES, self._limits)])

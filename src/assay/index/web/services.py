@@ -3,11 +3,11 @@
 Invariant: nothing here can sign, and nothing here gives the web a way to write what a reader may fetch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from assay.formats.upload_form import FileDigests, FormLimits, UploadForm
 from assay.index.blobs import BlobStore
@@ -141,6 +141,7 @@ class WebServices:
     publishing); None where there is none. ``read_access``: of a private index, who holds this token, whose use it
     notes; None: anybody may read. ``uploads_per_minute`` of one user, ``failures_per_minute`` to authenticate from one
     address: more are refused unheard. ``notices``: lines for people on the front page.
+    ``administer``: an operation, its parameters and who asks for it; returns its result when readers see it. None: nobody administers over HTTP.
     """
 
     published: PublishedStore
@@ -162,3 +163,4 @@ class WebServices:
     failures_per_minute: int = 120
     project_room: Callable[[str], int] | None = None
     notices: Callable[[], Sequence[str]] = tuple
+    administer: Callable[[str, Mapping[str, Any], Principal], Mapping[str, Any]] | None = None

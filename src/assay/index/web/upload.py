@@ -16,13 +16,13 @@ import orjson
 from assay.formats.negotiation import asks_for
 from assay.formats.upload_form import parse_upload_form
 from assay.index.web.asgi import NO_STORE, NOSNIFF, Receive, Request, Send, respond, respond_text
+from assay.index.web.authentication import Authentication
 from assay.index.web.body import ClientLeft, body_chunks
-from assay.index.web.credentials import parse_token
 from assay.index.web.incoming import IncomingFile, incoming_file, require_room
 from assay.index.web.multipart import FormReader, ReceivedForm, parse_boundary, too_large_file
 from assay.index.web.rates import Rate
 from assay.index.web.services import ReceivedUpload, WebServices
-from assay.model.errors import CallerError, NotAllowed, TooMany
+from assay.model.errors import CallerError, TooMany
 from assay.model.permissions import Principal
 
 WRITE_BYTES: Final = 524_288
@@ -30,31 +30,28 @@ WRITE_BYTES: Final = 524_288
 
 _PART_OVERHEAD_BYTES: Final = 512
 _MAX_LENGTH_DIGITS: Final = 15
-_AUTHENTICATION_THREADS: Final = 4
 _MINUTE_S: Final = 60.0
 
 
 class Uploads:
     """The upload address. Threads of its own, so that uploads that wait for the signer hold nothing else up."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, authentication: Authentication) -> None:
         self._services = services
+        self._authentication = authentication
         self._limits = services.upload_limits
         self._rate = Rate("uploads of this user", services.uploads_per_minute, _MINUTE_S)
-        self._failures = Rate("failed attempts from this address", services.failures_per_minute, _MINUTE_S)
         self._receiving: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(self._limits.max_uploads)
         self._publishing = ThreadPoolExecutor(self._limits.max_uploads, "publish")
-        self._authenticating = ThreadPoolExecutor(_AUTHENTICATION_THREADS, "authenticate")
 
     async def close(self) -> None:
         """Wait for what is being published and end the threads. The loop goes on: publications may need it."""
-        await asyncio.to_thread(self._authenticating.shutdown)
         await asyncio.to_thread(self._publishing.shutdown)
 
     async def answer(self, request: Request, receive: Receive, send: Send) -> None:
         """Receive and publish one upload. Raises CallerError and OperatorError."""
-        principal = await self._authenticate(request)
+        principal = await self._authentication.require(request)
         self._rate.take(principal.user)
         boundary = parse_boundary(request.header(b"content-type"))
         length = _declared_length(request)
@@ -67,17 +64,6 @@ class Uploads:
         except ClientLeft:
             return
         await _respond_published(request, send, upload, notes)
-
-    async def _authenticate(self, request: Request) -> Principal:
-        address = (request.scope.get("client") or ("unknown",))[0]
-        self._failures.require_room(address)
-        loop = asyncio.get_running_loop()
-        try:
-            token = parse_token(request)
-            return await loop.run_in_executor(self._authenticating, self._services.authenticate, token)
-        except NotAllowed:
-            self._failures.take(address)
-            raise
 
     async def _receive_and_publish(
         self, receive: Receive, boundary: bytes, principal: Principal
@@ -101,7 +87,7 @@ class Uploads:
         room_of, project = self._services.project_room, reader.unlimited_project
         if room_of is not None and project is not None:
             loop = asyncio.get_running_loop()
-            reader.limit_file(project, await loop.run_in_executor(self._authenticating, room_of, project))
+            reader.limit_file(project, await loop.run_in_executor(self._authentication.pool, room_of, project))
 
     @property
     def _max_body_bytes(self) -> int:
