@@ -141,7 +141,8 @@ class WebServices:
     publishing); None where there is none. ``read_access``: of a private index, who holds this token, whose use it
     notes; None: anybody may read. ``uploads_per_minute`` of one user, ``failures_per_minute`` to authenticate from one
     address: more are refused unheard. ``notices``: lines for people on the front page.
-    ``administer``: an operation, its parameters and who asks for it; returns its result when readers see it. None: nobody administers over HTTP.
+    ``administer``: an operation, its parameters and who asks for it; returns its result when readers see
+    it. None: nobody administers over HTTP.
     """
 
     published: PublishedStore
