@@ -5,7 +5,7 @@ The one place of the house that writes files which somebody trusts later.
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,39 +13,55 @@ from pathlib import Path
 from assay.model.errors import StorageUnavailable
 
 SYNC_THREADS = 8
+STAGING = ".staging"
+"""The folder of a store in which its files are written before they get their names."""
 _TEMPORARY_PREFIX = ".tmp-"
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def read_file(path: Path) -> bytes | None:
+    """The bytes at ``path``, or None. Raises StorageUnavailable for a disk that does not read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageUnavailable(f"cannot read: {error.strerror}", subject=str(path)) from error
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644, staging: Path | None = None) -> None:
     """Put ``data`` at ``path``, replacing what was there. Durable on return; raises StorageUnavailable."""
-    write_files({path: data}, mode=mode)
+    write_files({path: data}, mode=mode, staging=staging)
 
 
-def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
+def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644, staging: Path | None = None) -> None:
     """Put every file in its place; durable on return. All are synced, at the same time, before the first is
     renamed; they are renamed in the order of ``files``.
+
+    ``staging``: the folder (same file system) where they are written first; None: beside their places.
     """
-    with _storage_errors():
-        staged = {path: _stage(path, data, mode) for path, data in files.items()}
+    with _storage_errors(), _staging() as stage:
+        staged = {path: stage(path, data, mode, staging) for path, data in files.items()}
         _sync_together(list(staged.values()))
         for path, temporary in staged.items():
             temporary.replace(path)
         _sync_together(list({path.parent for path in files}))
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:
     """Put ``data`` at ``path`` whole, but not yet durable: for what can be fetched and verified again."""
-    with _storage_errors():
-        _stage(path, data, 0o644).replace(path)
+    with _storage_errors(), _staging() as stage:
+        stage(path, data, 0o644, staging).replace(path)
 
 
-def link_file(source: Path, path: Path) -> None:
+def link_file(source: Path, path: Path, *, staging: Path | None = None) -> None:
     """Make ``path`` another name of ``source``'s bytes, replacing what was there. Durable on return."""
     with _storage_errors():
-        temporary = _temporary(path)
+        temporary = _temporary(path, staging)
         temporary.hardlink_to(source)
-        temporary.replace(path)
-        temporary.unlink(missing_ok=True)  # rename(2) leaves it where path was a name of source already
+        try:
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # rename(2) leaves it where path was a name of source already
         sync(path.parent)
 
 
@@ -57,6 +73,12 @@ def move_file(source: Path, path: Path, *, mode: int = 0o444) -> None:
         sync(source)
         source.replace(path)
         sync(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Delete ``path`` if it is there; a crash may bring it back. Raises StorageUnavailable."""
+    with _storage_errors():
+        path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:
@@ -103,23 +125,39 @@ def _sync_together(paths: Sequence[Path]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a crash left half-written below ``folder``."""
-    for leftover in folder.rglob(f"{_TEMPORARY_PREFIX}*"):
-        with suppress(FileNotFoundError):
-            leftover.unlink()
+    """Delete what a crash left half-written in ``folder`` or in its staging folder."""
+    with _storage_errors():
+        for place in (folder, folder / STAGING):
+            for leftover in place.glob(f"{_TEMPORARY_PREFIX}*"):
+                leftover.unlink(missing_ok=True)
 
 
-def _stage(path: Path, data: bytes, mode: int) -> Path:
-    make_folder(path.parent)
-    temporary = _temporary(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    return temporary
+@contextmanager
+def _staging() -> Iterator[Callable[[Path, bytes, int, Path | None], Path]]:
+    """Gives the function that writes a file aside. When something fails all is removed: a full disk is full enough."""
+    written: list[Path] = []
+
+    def stage(path: Path, data: bytes, mode: int, staging: Path | None) -> Path:
+        make_folder(path.parent)
+        written.append(temporary := _temporary(path, staging))
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        return temporary
+
+    try:
+        yield stage
+    except BaseException:
+        for temporary in written:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        raise
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+def _temporary(path: Path, staging: Path | None) -> Path:
+    if staging is not None:
+        make_folder(staging)
+    return (staging or path.parent) / f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}"
 
 
 @contextmanager

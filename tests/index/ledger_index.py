@@ -16,12 +16,12 @@ from assay.formats.upload_form import FileDigests, parse_upload_form
 from assay.index.admission import Admission
 from assay.index.blobs import BlobStore
 from assay.index.config import DataFolder, IndexConfig, TrustConfig
-from assay.index.establish import establish
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import outbox_state
 from assay.index.log import LogWriter
 from assay.index.provenance.desk import EvidenceDesk
 from assay.index.published import PublishedStore
+from assay.index.ready import make_ready
 from assay.index.registration import Rules
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.inbox import Inbox
@@ -51,7 +51,7 @@ def inspect_here(path: Path, filename: str) -> InspectedDistribution:
 
 @dataclass
 class LedgerIndex:
-    """``now`` is the clock of everybody in it."""
+    """``now`` is the clock of everybody in it. ``folder``: new, or that of an index which is started again."""
 
     folder: Path
     now: datetime = START
@@ -63,9 +63,8 @@ class LedgerIndex:
         self.data = DataFolder(self.folder)
         self.data.make()
         config = IndexConfig(trust=TrustConfig(bin_bits=2))
-        token = establish(self.data, config, None, self.now).admin_token
-        assert token is not None
-        self.admin_token = token.text
+        token = make_ready(self.data, config, None, self.now).admin_token
+        self.admin_token = token.text if token is not None else ""
         self.ledger = Ledger.open(self.data.ledger_file)
         self.blobs = BlobStore(self.data.blobs)
         self.published = PublishedStore(self.data.published)

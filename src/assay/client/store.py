@@ -30,11 +30,8 @@ class MetadataStore:
         return self.folder / f"{quote(role, safe='')}.json"
 
     def read(self, role: str) -> bytes | None:
-        """The kept file of ``role``, or None."""
-        try:
-            return self.path(role).read_bytes()
-        except FileNotFoundError:
-            return None
+        """The kept file of ``role``, or None. Raises StorageUnavailable."""
+        return durable.read_file(self.path(role))
 
     def read_root(self) -> bytes:
         """The trusted root. Raises NotTrusted when there is none."""

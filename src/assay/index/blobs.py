@@ -24,5 +24,5 @@ class BlobStore:
     def store_bytes(self, data: bytes) -> Sha256:
         """Store ``data`` under its digest. Durable on return; idempotent."""
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
-        durable.write_file(self.path(sha256), data, mode=0o444)
+        durable.write_file(self.path(sha256), data, mode=0o444, staging=self.root / durable.STAGING)
         return sha256

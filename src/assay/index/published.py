@@ -25,20 +25,18 @@ class PublishedStore:
         return self.root / name
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of ``name``, or None."""
-        try:
-            return self.path(name).read_bytes()
-        except FileNotFoundError:
-            return None
+        """The bytes of ``name``, or None. Raises StorageUnavailable."""
+        return durable.read_file(self.path(name))
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files under their names. Durable on return."""
-        durable.write_files({self.path(name): data for name, data in files.items()})
+        staging = self.root / durable.STAGING
+        durable.write_files({self.path(name): data for name, data in files.items()}, staging=staging)
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files under their names, whole but not durable before ``sync``."""
         for name, data in files.items():
-            durable.replace_file(self.path(name), data)
+            durable.replace_file(self.path(name), data, staging=self.root / durable.STAGING)
 
     def sync(self) -> None:
         """Make everything durable that was ``put``."""
@@ -46,4 +44,4 @@ class PublishedStore:
 
     def point(self, name: str, target: str) -> None:
         """Make ``name`` another name of ``target``. Durable on return."""
-        durable.link_file(self.path(target), self.path(name))
+        durable.link_file(self.path(target), self.path(name), staging=self.root / durable.STAGING)

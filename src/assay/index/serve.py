@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from assay import durable
 from assay.index.children import Child
 from assay.index.config import DataFolder, load_config
-from assay.index.establish import Established, establish
+from assay.index.establish import Established
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.ready import make_ready
 from assay.index.renewal import renew_due
 from assay.model.errors import AssayError, OperatorError
 
@@ -64,13 +64,11 @@ def serve(options: ServeOptions, ready: Callable[[Running], None]) -> None:
     with _exclusive(options.data), _listening(options) as listener:
         config = load_config(options.data.config_file)
         passphrase = options.passphrase.encode() if options.passphrase is not None else None
-        established = establish(options.data, config, passphrase, datetime.now(UTC))
+        established = make_ready(options.data, config, passphrase, datetime.now(UTC))
 
         def renew() -> None:
             renew_due(options.data, passphrase, datetime.now(UTC), config.lifetimes)
 
-        renew()
-        durable.remove_leftovers(options.data.published)
         _give_to_web(options)
         signer = Child("assay.index.signer", [str(options.data.root)], {"passphrase": options.passphrase})
         web = Child("assay.index.web", [str(options.data.root)], _web_settings(options, listener), [listener.fileno()])

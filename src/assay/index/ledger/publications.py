@@ -173,6 +173,11 @@ def last_time(connection: Connection) -> datetime:
     return connection.scalar(current) or datetime.min.replace(tzinfo=UTC)
 
 
+def offline_of(connection: Connection, number: int) -> Mapping[str, int]:
+    """Role -> version of what publication ``number`` took from the inbox."""
+    return connection.scalar(select(publications.c.offline).where(publications.c.number == number)) or {}
+
+
 def take_epoch(connection: Connection) -> int:
     """Become the signer: every earlier epoch is fenced off from here on."""
     epoch = read_head(connection).epoch + 1
@@ -210,7 +215,7 @@ def commit_intent(
     Events that no publication logs yet become its own, ``MAX_EVENTS`` at most.
     """
     current = read_head(connection)
-    _require_epoch(current, epoch)
+    require_epoch(current, epoch)
     number = current.publication + 1
     waiting = select(outbox.c.seq).where(outbox.c.state == "pending").order_by(outbox.c.seq).limit(MAX_BATCH)
     seqs = list(connection.scalars(waiting))
@@ -250,7 +255,7 @@ def refuse(connection: Connection, seq: int, reason: str) -> None:
 
 def drop_intent(connection: Connection, intent: Intent, epoch: int) -> None:
     """Take back a promise that nobody outside relies on: what it would have published waits again. Raises Fenced."""
-    _require_epoch(read_head(connection), epoch)
+    require_epoch(read_head(connection), epoch)
     connection.execute(update(outbox).where(outbox.c.publication == intent.number).values(publication=None))
     connection.execute(update(events).where(events.c.publication == intent.number).values(publication=None))
     mine = (publications.c.number == intent.number, publications.c.done.is_(False))
@@ -268,7 +273,7 @@ def move_head(
 ) -> Head:
     """Make ``intent`` the publication that counts: compare-and-swap, fenced by ``epoch``; returns it. Raises Fenced."""
     current = read_head(connection)
-    _require_epoch(current, epoch)
+    require_epoch(current, epoch)
     if current.publication != intent.number - 1:
         raise Fenced("the head moved meanwhile", expected=str(intent.number - 1), found=str(current.publication))
     moved = Head(intent.number, epoch, timestamp, root, pages)
@@ -289,7 +294,8 @@ def move_head(
     return moved
 
 
-def _require_epoch(current: Head, epoch: int) -> None:
+def require_epoch(current: Head, epoch: int) -> None:
+    """Raise Fenced unless ``epoch`` is the newest signer's."""
     if current.epoch != epoch:
         raise Fenced(
             "another signer took over",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from assay import durable
 from assay.keys.ceremony.publishing import NEW_IDENTITY
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import SignerRefused
@@ -35,8 +36,8 @@ class Inbox:
             version, role = int(match[1]), match[2]
             if role in found and found[role][0] < version:
                 continue
-            data = path.read_bytes()
-            if sha256_of(data) not in self._refused:
+            data = durable.read_file(path)
+            if data is not None and sha256_of(data) not in self._refused:
                 found[role] = version, data
         return found
 
@@ -44,15 +45,15 @@ class Inbox:
         """The files of an intent. Raises SignerRefused when one is gone."""
         files = {}
         for role, version in versions.items():
-            try:
-                files[role] = self._path(role, version).read_bytes()
-            except FileNotFoundError:
+            data = durable.read_file(self._path(role, version))
+            if data is None:
                 raise SignerRefused(
                     "a signed role that was to be published is gone from the inbox",
                     subject=f"{version}.{role}.json",
                     rule="inbox",
                     next_step="put it back: assay ceremony publish",
-                ) from None
+                )
+            files[role] = data
         return files
 
     def refuse(self, files: Mapping[str, bytes], reason: str) -> None:
@@ -63,9 +64,9 @@ class Inbox:
     def clear(self, versions: Mapping[str, int]) -> None:
         """Remove what was published."""
         for role, version in versions.items():
-            self._path(role, version).unlink(missing_ok=True)
+            durable.remove_file(self._path(role, version))
         if ROOT in versions:
-            (self._folder / NEW_IDENTITY).unlink(missing_ok=True)
+            durable.remove_file(self._folder / NEW_IDENTITY)
 
     def new_identity(self) -> Sha256 | None:
         """The hash of a root that replaces the present one without its signatures (re-root), or None."""

@@ -15,12 +15,14 @@ from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
 from assay.index.log import LogWriter, log_after, no_log_key
 from assay.index.proposals import PublishFiles
-from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.published import PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.claims import PublishedClaims
 from assay.index.signer.cosign import Cosigning, cosignatures_needed, pinned_claims, witness_keyids
 from assay.index.signer.draft import Draft, check_draft, check_signatures, draft_publication
+from assay.index.signer.fence import fenced
+from assay.index.signer.head import show_head
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.renewals import Renewals
@@ -28,7 +30,6 @@ from assay.index.signer.signing import SigningChecks
 from assay.index.signer.state import PublishedState
 from assay.index.signer.witnesses import WitnessesSilent, WitnessPanel
 from assay.model.errors import AssayError, SignerRefused, WitnessRefused
-from assay.model.names import ProjectName
 from assay.trust.claim_search import all_delegating
 from assay.trust.claims import is_claiming
 from assay.trust.envelope import parse_envelope
@@ -39,9 +40,6 @@ from assay.trust.layout import (
     TARGETS,
     Lifetimes,
     file_target,
-    hashed_path,
-    metadata_path,
-    page_target,
 )
 from assay.trust.lean import raw_listings
 from assay.trust.offline import OfflineRoles, verify_offline_roles
@@ -87,8 +85,10 @@ class Publisher:
             self._epoch = ledger_rows.take_epoch(connection)
             head = ledger_rows.read_head(connection)
             at = ledger_rows.last_time(connection)
+            taken = ledger_rows.offline_of(connection, head.publication)
         self._number = head.publication
         self._apply(head)
+        inbox.clear(taken)
         self._state = PublishedState.read(published, at)
         self._keys = open_keys(self._state.trusted.root, self._state.bins())
         self._log.resume(self._state.timestamp)
@@ -208,9 +208,10 @@ class Publisher:
         self._record_refusals(applied)
         draft = self._draft(intent, applied, offline, claims)
         draft, trusted = self._completed(draft, offline, intent)
-        self._published.write(draft.files)
-        if draft.spilled:
-            self._published.sync()
+        with fenced(self._ledger, self._epoch, self._published.root):
+            self._published.write(draft.files)
+            if draft.spilled:
+                self._published.sync()
         with self._ledger.write() as connection:
             head = ledger_rows.move_head(
                 connection, intent, self._epoch, timestamp=draft.timestamp, root=draft.root, pages=draft.pages
@@ -292,19 +293,8 @@ class Publisher:
                 ledger_rows.refuse(connection, seq, str(error))
 
     def _apply(self, head: Head) -> None:
-        """Show what ``head`` brings: root, checkpoint, ``timestamp.json``, then the page pointers. Idempotent.
-
-        The pointers come last so that no page is shown which the served timestamp does not vouch for yet.
-        """
-        if head.timestamp is None:
-            return
-        if head.root is not None:
-            version = parse_envelope(head.root, Root, ROOT).signed.version
-            self._published.write({metadata_path(ROOT, version): head.root})
-        self._published.write({**self._log.shown(head.publication, head.timestamp), TIMESTAMP_NAME: head.timestamp})
-        for project, sha256 in head.pages.items():
-            path = page_target(ProjectName(project))
-            self._published.point(path, hashed_path(path, sha256))
+        with fenced(self._ledger, self._epoch, self._published.root):
+            show_head(self._published, self._log, head)
 
     def _read_renewals(self) -> Renewals:
         renewals = Renewals(self._lifetimes)
