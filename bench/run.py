@@ -1,13 +1,12 @@
 """``make bench``: speed side by side with peers, on this machine, in one run. Ratios count; machines are noisy."""
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from installs import Installs, measure_installs
+from installs import measure_installs, print_installs
 from reads import Rate, measure_reads
 
 
@@ -20,7 +19,7 @@ def main() -> int:
         _print_reads(measure_reads(reads))
         installs = Path(name) / "installs"
         installs.mkdir()
-        _print_installs(measure_installs(installs))
+        print_installs(measure_installs(installs))
     print("\nwho signed")
     subprocess.run([sys.executable, str(Path(__file__).with_name("provenance.py"))], check=True)
     print("\nsignatures per second and kind of key")
@@ -37,17 +36,6 @@ def _print_reads(rates: dict[str, dict[str, Rate]]) -> None:
         print(f"{label:28}{nginx:12.0f}{ours:12.0f}{peer:12.0f}{ours / nginx:14.2f}{ours / peer:18.1f}")
         print(f"{'  p99 ms':28}" + "".join(f"{row[name].p99_ms:12.2f}" for name in ("nginx", "assay", "pypiserver")))
     print()
-
-
-def _print_installs(installs: Installs) -> None:
-    print(f"uv pip install of {installs.wheels} wheels from the same index, seconds (median) and ratio to plain uv")
-    for label, seconds in (
-        ("plain uv, empty cache", installs.plain_s),
-        ("assay run, empty caches", installs.assay_cold_s),
-        ("assay run, warm caches", installs.assay_warm_s),
-    ):
-        print(f"  {label:28}{statistics.median(seconds):8.2f}{installs.ratio(seconds):8.2f}")
-    print(f"  {'assay run -- true':28}{statistics.median(installs.startup_s):8.2f}")
 
 
 if __name__ == "__main__":

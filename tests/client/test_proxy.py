@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import gzip
 import json
 import ssl
 import stat
@@ -76,14 +75,6 @@ def test_a_known_page_is_not_sent_again(bench: Bench) -> None:
         return again.status, again.body
 
     assert ask(bench, twice) == (304, b"")
-
-
-def test_a_long_page_is_compressed(bench: Bench) -> None:
-    for number in range(60):
-        bench.source.add(f"long-{number}-py3-none-any.whl", b"x")
-    answer = ask(bench, lambda asker: asker.get(f"{UPSTREAM_SIMPLE}/long/", Accept=JSON_TYPE, Accept_Encoding="gzip"))
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert len(json.loads(gzip.decompress(answer.body))["files"]) == 60
 
 
 def test_head_of_a_page_has_no_body(bench: Bench) -> None:

@@ -1,4 +1,7 @@
-"""Which indexes this machine trusts: a folder each, with its address and the metadata that verified."""
+"""Which indexes this machine trusts: a folder each, with its address and the metadata that verified.
+
+What verifies is imported where it is used: ``assay run`` knows which index it trusts before it loads TUF.
+"""
 
 import hashlib
 import json
@@ -10,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -17,13 +21,12 @@ import platformdirs
 from assay import durable
 from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.client.store import MetadataStore
-from assay.client.trusted_index import TrustedIndex
-from assay.fetch import Fetcher
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import AlreadyExists, CallerError, NotTrusted, Unreachable, VerificationFailed
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, metadata_path
-from assay.trust.update import MAX_ROOT_ROTATIONS
-from assay.trust.verify import TrustedMetadata
+
+if TYPE_CHECKING:
+    from assay.client.trusted_index import TrustedIndex
 
 _DESCRIPTION = "index.json"
 _log = logging.getLogger(__name__)
@@ -179,6 +182,9 @@ async def fetch_root(url: str, fingerprint: Sha256) -> bytes:
 
     Only its hash is trusted. Raises VerificationFailed when the index has no such root, Unreachable.
     """
+    from assay.fetch import Fetcher
+    from assay.trust.update import MAX_ROOT_ROTATIONS
+
     seen = []
     async with Fetcher() as fetcher:
         for version in range(1, MAX_ROOT_ROTATIONS + 1):
@@ -205,11 +211,14 @@ async def opened(
     entry: TrustedEntry,
     policy: ProvenancePolicy = DEFAULT_PROVENANCE,
     notice: Callable[[str], None] = _log.warning,
-) -> AsyncIterator[TrustedIndex]:
+) -> AsyncIterator["TrustedIndex"]:
     """The client's view of a trusted index, with a connection pool for as long as the block lasts.
 
     ``policy`` says who must sign; ``notice`` is told of what it lets pass.
     """
+    from assay.client.trusted_index import TrustedIndex
+    from assay.fetch import Fetcher
+
     files = user_cache() / "files"
     async with Fetcher() as fetcher:
         yield TrustedIndex(
@@ -219,7 +228,8 @@ async def opened(
 
 def _require_consistent(bundle: Bundle) -> None:
     """Raise VerificationFailed unless the bundle's files vouch for each other; expired ones do, too."""
-    from assay.keys.ceremony.enrolment import require_production_root  # only here: `assay run` starts without it
+    from assay.keys.ceremony.enrolment import require_production_root
+    from assay.trust.verify import TrustedMetadata
 
     trusted = TrustedMetadata(bundle.root, now=datetime.min.replace(tzinfo=UTC))
     require_production_root(trusted.root)

@@ -9,8 +9,8 @@ import hashlib
 import logging
 import re
 import zipfile
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -175,12 +175,12 @@ class TrustedIndex:
 
     async def _fetch_page(self, project: ProjectName) -> VerifiedPage | None:
         path = page_target(project)
-        trusted = await self._current()
-        shown = await self._fetcher.get(
-            f"{self.url}simple/{project}/", max_bytes=MAX_PAGE_BYTES, headers={"Accept": PAGE_TYPE}
-        )
-        mark = self._refreshes
-        target = await self._run(lookup(trusted, path))
+        trusted, mark = await self._current(), self._refreshes
+        async with _meanwhile(self._run(lookup(trusted, path))) as looking:
+            shown = await self._fetcher.get(
+                f"{self.url}simple/{project}/", max_bytes=MAX_PAGE_BYTES, headers={"Accept": PAGE_TYPE}
+            )
+            target = await looking
         if not _matches(shown, target):
             trusted = await self._refresh_after(mark)
             target = await self._run(lookup(trusted, path))
@@ -232,24 +232,35 @@ class TrustedIndex:
 
     async def _fetch_file(self, distribution: Distribution) -> VerifiedFile:
         entry = await self._entry(distribution)
-        target = await self.target(file_target(distribution))
-        if target.sha256 != entry.sha256:
-            raise VerificationFailed(
-                "page and target disagree about this file",
-                subject=distribution.filename,
-                rule="page-target",
-                expected=f"sha256 {target.sha256} (vouched for by {target.role})",
-                found=f"sha256 {entry.sha256} (in the signed page)",
-                next_step="do not install it: somebody with the index's online keys wrote this page; tell its operator",
-            )
-        await self._require_in_sealed_release(distribution, target.sha256)
-        path = self._files / target.sha256
-        if not await asyncio.to_thread(_is_kept, path, target):
-            await self._download(distribution, target, path)
+        async with _meanwhile(self._brought(distribution, entry)) as bringing:
+            target = await self._vouched(distribution, entry)
+            path = await bringing
         if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
             await asyncio.to_thread(_require_sidecar, path, distribution, entry)
         evidence = await self.evidence(distribution, path)
         return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom, evidence)
+
+    async def _vouched(self, distribution: Distribution, entry: PageFile) -> VerifiedTarget:
+        """What trusted metadata says of the file; page, target and the seal of its release agree about it."""
+        target = await self.target(file_target(distribution))
+        if target.sha256 != entry.sha256 or target.length != entry.size:
+            raise VerificationFailed(
+                "page and target disagree about this file",
+                subject=distribution.filename,
+                rule="page-target",
+                expected=f"sha256 {target.sha256}, {target.length} bytes (vouched for by {target.role})",
+                found=f"sha256 {entry.sha256}, {entry.size} bytes (in the signed page)",
+                next_step="do not install it: somebody with the index's online keys wrote this page; tell its operator",
+            )
+        await self._require_in_sealed_release(distribution, target.sha256)
+        return target
+
+    async def _brought(self, distribution: Distribution, entry: PageFile) -> Path:
+        """Where the file is that the verified page names, whole; downloaded where it was not kept from before."""
+        path = self._files / entry.sha256
+        if not await asyncio.to_thread(_is_kept, path, entry.sha256):
+            await self._download(distribution, entry, path)
+        return path
 
     async def evidence(self, distribution: Distribution, path: Path) -> "FileEvidence | None":
         """Who signed the file at ``path``, which must be what is vouched for; None where nobody speaks of signing.
@@ -270,7 +281,7 @@ class TrustedIndex:
         """Where the file is on this machine already, whole and as it is vouched for; None where it is not."""
         target = await self.target(file_target(distribution))
         path = self._files / target.sha256
-        return path if await asyncio.to_thread(_is_kept, path, target) else None
+        return path if await asyncio.to_thread(_is_kept, path, target.sha256) else None
 
     def provenance_checks(self) -> "ProvenanceChecks":
         """The checks of this index's signatures; their libraries are loaded only where somebody signs."""
@@ -284,8 +295,8 @@ class TrustedIndex:
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
         path = file_target(replace(distribution, filename=MANIFEST))
-        manifest = await self._run(lookup(await self._current(), path))
-        if manifest is not None and manifest.role.startswith(SEAL_PREFIX):
+        manifest = await self._run(lookup(await self._current(), path, under=SEAL_PREFIX))
+        if manifest is not None:
             require_listed(manifest.custom, distribution.filename, sha256)
 
     async def claim(self, project: ProjectName) -> tuple[FoundClaim | None, int]:
@@ -319,19 +330,19 @@ class TrustedIndex:
             )
         return VerificationFailed("nobody vouches for this file", subject=path, rule="not-vouched-for")
 
-    async def _download(self, distribution: Distribution, target: VerifiedTarget, path: Path) -> None:
+    async def _download(self, distribution: Distribution, entry: PageFile, path: Path) -> None:
         await asyncio.to_thread(durable.make_folder, self._files, mode=0o700)
         part = path.with_name(f".part-{token_hex(8)}")
         try:
             found = await self._fetcher.download(
-                self.url + hashed_path(target.path, target.sha256), part, length=target.length
+                self.url + hashed_path(file_target(distribution), entry.sha256), part, length=entry.size
             )
-            if found != target.sha256:
+            if found != entry.sha256:
                 raise VerificationFailed(
                     "the file is not what was vouched for" if found else "the index does not serve this file",
                     subject=distribution.filename,
                     rule="target-hash",
-                    expected=f"sha256 {target.sha256}",
+                    expected=f"sha256 {entry.sha256}",
                     found=f"sha256 {found}" if found else "status 404",
                     next_step="do not install it; tell the index's operator (assay explain shows who published it)",
                 )
@@ -420,11 +431,22 @@ def _matches(data: bytes | None, target: VerifiedTarget | None) -> bool:
     return data is not None and target is not None and sha256_of(data) == target.sha256
 
 
-def _is_kept(path: Path, target: VerifiedTarget) -> bool:
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, R]) -> AsyncIterator[Awaitable[R]]:
+    """``work`` is under way during the block, and ended with it."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _is_kept(path: Path, sha256: Sha256) -> bool:
     """Whether the kept copy is still whole; hashed again at every use."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == target.sha256
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except FileNotFoundError:
         return False
 

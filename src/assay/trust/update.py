@@ -122,8 +122,11 @@ def load_role(trusted: TrustedMetadata, role: str, delegator: str) -> Steps[None
     yield Keep(role, data or b"")
 
 
-def lookup(trusted: TrustedMetadata, path: TargetPath) -> Steps[VerifiedTarget | None]:
-    """Search the delegations for ``path``, pre-order, first match wins (5.6.7). None: nobody vouches for it."""
+def lookup(trusted: TrustedMetadata, path: TargetPath, *, under: str = "") -> Steps[VerifiedTarget | None]:
+    """Search the delegations for ``path``, pre-order, first match wins (5.6.7). None: nobody vouches for it.
+
+    ``under``: search only those of the top-level delegations whose names begin so.
+    """
     pending: list[tuple[str, str]] = [(TARGETS, ROOT)]
     visited: set[str] = set()
     while pending:
@@ -144,6 +147,8 @@ def lookup(trusted: TrustedMetadata, path: TargetPath) -> Steps[VerifiedTarget |
             return found
         children: list[tuple[str, str]] = []
         for child, terminating in trusted.delegations(role, path):
+            if role == TARGETS and not child.startswith(under):
+                continue
             children.append((child, role))
             if terminating:
                 pending.clear()

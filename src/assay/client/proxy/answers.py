@@ -6,7 +6,6 @@ those.
 """
 
 import hashlib
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
@@ -33,7 +32,7 @@ from assay.client.proxy.routes import (
 from assay.client.proxy.shown import show_page
 from assay.client.proxy.source import VerifiedSource
 from assay.client.proxy.streaming import answer_file, file_headers
-from assay.formats.negotiation import PageType, choose_encoding, choose_page_type
+from assay.formats.negotiation import PageType, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
 from assay.formats.simple_html import render_page_html
 from assay.http1.serving import Request, Response
@@ -42,9 +41,7 @@ from assay.model.errors import AssayError, CallerError, NotFound, OperatorError,
 from assay.model.names import ProjectName
 
 STATUS_REFUSED: Final = 451
-GZIP_FROM_BYTES: Final = 4096
 MAX_KNOWN_PAGES: Final = 256
-_GZIP_LEVEL: Final = 1
 
 
 class Answers:
@@ -237,21 +234,17 @@ def _nothing_more(earlier: AssayError) -> RefusedByPolicy:
 
 
 def _document(request: Request, body: bytes, content_type: str) -> Response:
-    """A page or JSON document: always asked for again (ETag), compressed when it is long."""
+    """A page or JSON document: always asked for again (ETag). Not compressed: it stays on this machine."""
     digest = hashlib.sha256(body).hexdigest()[:32]
     headers = {
         "Content-Type": content_type,
         "Cache-Control": "max-age=0",
         "ETag": f'W/"{digest}"',
-        "Vary": "Accept, Accept-Encoding",
+        "Vary": "Accept",
     }
     known = request.get("if-none-match") or ""
     if digest in known or known.strip() == "*":
         return Response(304, headers)
-    if len(body) >= GZIP_FROM_BYTES and choose_encoding(request.get("accept-encoding")) == "gzip":
-        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
-        body = compressor.compress(body) + compressor.flush()
-        headers["Content-Encoding"] = "gzip"
     return Response(200, headers, body)
 
 
