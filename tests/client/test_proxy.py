@@ -144,6 +144,14 @@ def test_the_sidecar_is_the_verified_one(bench: Bench) -> None:
     assert answer.body == wheel_metadata("dep", "1.0")
 
 
+def test_who_reads_the_metadata_gets_the_wheel_sooner(bench: Bench) -> None:
+    async def look(asker: Asker) -> list[str]:
+        await asker.get(f"{UPSTREAM_FILES}{DEP}.metadata")
+        return list(bench.source.asked)
+
+    assert DEP in ask(bench, look)
+
+
 def test_the_same_file_on_a_host_that_no_page_names_is_refused(bench: Bench) -> None:
     async def elsewhere(asker: Asker) -> tuple[int, list[str]]:
         return (await asker.get(f"https://elsewhere.example/{DEMO}")).status, list(asker.rules())

@@ -137,6 +137,7 @@ async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[
             yield RunningProxy(front.url, certificates, refusals, answers, passing)
         finally:
             await front.close()
+            await answers.close()
 
 
 def render_report(report: RunReport) -> str:

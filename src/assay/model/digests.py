@@ -13,6 +13,8 @@ _HEX64 = re.compile(r"\A[0-9a-f]{64}\Z")
 
 def parse_sha256(text: str) -> Sha256:
     """Accept 64 hex digits in either case. Raises CallerError for anything else."""
+    if _HEX64.match(text):
+        return Sha256(text)
     lowered = text.lower()
     if not _HEX64.match(lowered):
         raise CallerError(

@@ -5,11 +5,12 @@ they stop, and as ``application/problem+json``, whose ``detail`` uv prints too. 
 those.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from packaging.version import InvalidVersion, Version
@@ -40,8 +41,13 @@ from assay.model.distributions import Distribution
 from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
 from assay.model.names import ProjectName
 
+if TYPE_CHECKING:
+    from assay.client.trusted_index import VerifiedFile
+
 STATUS_REFUSED: Final = 451
 MAX_KNOWN_PAGES: Final = 256
+MAX_AHEAD: Final = 8
+MAX_AHEAD_BYTES: Final = 32_000_000
 
 
 class Answers:
@@ -66,6 +72,7 @@ class Answers:
         self._passing = passing
         self._clock = clock
         self._known: OrderedDict[ProjectName, ProjectPage] = OrderedDict()
+        self._ahead: set[asyncio.Future[VerifiedFile]] = set()
         self.cooling: dict[str, None] = {}
 
     async def answer(self, origin: Origin | None, request: Request) -> Response:
@@ -140,12 +147,32 @@ class Answers:
         if asked.sidecar:
             if entry.core_metadata is None:
                 raise NotFound("the index has no metadata beside this file", subject=distribution.filename)
+            self._fetch_ahead(distribution, entry)
             body = await self._source.sidecar(distribution)
             headers = file_headers(entry.core_metadata) | {"Content-Type": "text/plain; charset=utf-8"}
             return Response(200, headers, body)
         if request.method == "HEAD":
             return Response(200, file_headers(entry.sha256), length=entry.size)
         return answer_file(request, await self._source.file(distribution))
+
+    def _fetch_ahead(self, distribution: Distribution, entry: PageFile) -> None:
+        """Who reads a wheel's metadata mostly wants the wheel next. A failure is said when the file is asked for."""
+        if entry.size > MAX_AHEAD_BYTES or len(self._ahead) >= MAX_AHEAD:
+            return
+        task = asyncio.ensure_future(self._source.file(distribution))
+        self._ahead.add(task)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: "asyncio.Future[VerifiedFile]") -> None:
+        self._ahead.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was looked at
+
+    async def close(self) -> None:
+        """Fetch nothing more."""
+        for task in self._ahead:
+            task.cancel()
+        await asyncio.gather(*self._ahead, return_exceptions=True)
 
     async def _listed(self, asked: FileRequest) -> tuple[Distribution, PageFile]:
         """The entry of a verified page that covers the request. Raises NotFound or RefusedByPolicy without one."""
