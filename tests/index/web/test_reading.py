@@ -359,6 +359,9 @@ class Upstream:
         self.asked: list[str] = []
         self.late: dict[Sha256, bytes] = {}
 
+    def is_fresh(self, project: ProjectName) -> bool:
+        return False
+
     async def fetch_page(self, project: ProjectName) -> None:
         self.asked.append(project)
         if project == "gone":
@@ -427,6 +430,9 @@ def test_upstream_failures(index: FolderIndex, pulling: tuple[Upstream, Address]
 
 def test_an_unforeseen_failure_shows_a_reference_and_nothing_else(index: FolderIndex, caplog: object) -> None:
     class Broken:
+        def peek(self, project: str, version: str, filename: str) -> LocatedFile | None:
+            raise ZeroDivisionError("another secret path")
+
         async def locate(self, project: ProjectName, version: str, filename: str) -> LocatedFile | None:
             raise ZeroDivisionError("a secret path")
 
@@ -438,11 +444,14 @@ def test_an_unforeseen_failure_shows_a_reference_and_nothing_else(index: FolderI
 
 
 def test_a_file_that_is_cut_short_is_not_a_whole_answer(index: FolderIndex) -> None:
-    sha256 = index.blobs.store_bytes(b"x" * 1_000_000)
+    sha256 = index.blobs.store_bytes(b"x" * 30_000_000)
 
     class Shrinking:
+        def peek(self, project: str, version: str, filename: str) -> LocatedFile | None:
+            return None
+
         async def locate(self, project: ProjectName, version: str, filename: str) -> LocatedFile | None:
-            return LocatedFile(sha256, 1_000_000)
+            return LocatedFile(sha256, 30_000_000)
 
     with running(index.services(catalogue=Shrinking())) as web, web.connect() as client:
         client.sendall(f"GET {FILE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -452,4 +461,4 @@ def test_a_file_that_is_cut_short_is_not_a_whole_answer(index: FolderIndex) -> N
         path.write_bytes(b"")
         while chunk := client.recv(1_000_000):
             received += chunk
-    assert b"content-length: 1000000" in received
+    assert b"content-length: 30000000" in received

@@ -95,16 +95,21 @@ class PullThrough:
 
     # --- pages ------------------------------------------------------------------------------------------------
 
+    def is_fresh(self, project: ProjectName) -> bool:
+        """Whether ``fetch_page`` would ask nobody now."""
+        until = self._fresh_until.get(project)
+        return until is not None and until > self._clock()
+
     async def fetch_page(self, project: ProjectName) -> None:
         """Bring the published page of ``project`` up to date with the upstream, if it is one of the upstream's.
 
         Raises Unreachable or UpstreamError where nothing of it is published; else what is published stays, and a
         warning is logged.
         """
-        if self._fresh_until.get(project, datetime.min.replace(tzinfo=self._clock().tzinfo)) > self._clock():
+        if self.is_fresh(project):
             return
         async with self._locks.setdefault(project, asyncio.Lock()):
-            if project in self._fresh_until and self._fresh_until[project] > self._clock():
+            if self.is_fresh(project):
                 return
             row = await asyncio.to_thread(self._project, project)
             if self.is_ours(project, row):

@@ -35,10 +35,11 @@ from assay.index.published import PublishedStore
 from assay.index.registration import Rules
 from assay.index.release_files import used_bytes
 from assay.index.upstream.pull import PullSettings, PullThrough
-from assay.index.web.app import build_app
-from assay.index.web.asgi import ASGIApp, Receive, Scope, Send
+from assay.index.web.app import IndexApplication, build_app
+from assay.index.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from assay.index.web.cache import PublishedCache
 from assay.index.web.catalogue import PublishedCatalogue
+from assay.index.web.quick import FileAnswer, WholeAnswer
 from assay.index.web.server import Tls, make_server
 from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
 from assay.model.digests import sha256_of
@@ -110,7 +111,7 @@ class WebProcess:
         self._upstream = upstream
         self._published = PublishedStore(data.published)
         self._blobs = BlobStore(data.blobs)
-        self._app: ASGIApp | None = None
+        self._app: IndexApplication | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._announcements: Announcements | None = None
         self._closing = AsyncExitStack()
@@ -132,6 +133,11 @@ class WebProcess:
         else:
             self._mark()
             await self._running(scope, receive, send)
+
+    def find_quick(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+        """See ``IndexApplication.find_quick``."""
+        self._mark()
+        return self._app.find_quick(target, headers) if self._app is not None else None
 
     @property
     def _running(self) -> ASGIApp:

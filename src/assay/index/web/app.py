@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from assay.index.web.access import ReadAccess, keep_private
 from assay.index.web.administration import Administration
-from assay.index.web.asgi import ASGIApp, Receive, Request, Scope, Send, redirect, request_of
+from assay.index.web.asgi import Headers, Receive, Request, Scope, Send, redirect, request_of
 from assay.index.web.authentication import Authentication
 from assay.index.web.cache import PublishedCache
 from assay.index.web.claims import Claims
@@ -21,6 +21,7 @@ from assay.index.web.metadata import TufMetadata
 from assay.index.web.pages import ProjectPages, parse_segment
 from assay.index.web.project_json import ProjectJson
 from assay.index.web.project_list import ProjectList
+from assay.index.web.quick import FileAnswer, QuickAnswers, WholeAnswer
 from assay.index.web.services import WebServices
 from assay.index.web.signers import Integrity, SignerFiles
 from assay.index.web.trusted_publishing import TrustedPublishing
@@ -33,7 +34,7 @@ _READS: Final = ("GET", "HEAD")
 Answer = Callable[[Request, Send, list[str]], Awaitable[None]]
 
 
-def build_app(services: WebServices) -> ASGIApp:
+def build_app(services: WebServices) -> "IndexApplication":
     """The application over ``services``. Its threads end with the ASGI lifespan."""
     return IndexApplication(services)
 
@@ -57,6 +58,7 @@ class IndexApplication:
         self._access = ReadAccess(services.read_access) if services.read_access is not None else None
         self._trusted = TrustedPublishing(services.mint, services.base_url)
         self._json = ProjectJson(self._pages, services.blobs, services.base_url)
+        self._quick = QuickAnswers(self._pages, self._metadata, self._files)
         self._reads: dict[str, Answer] = {
             "": self._answer_front,
             "healthz": self._answer_health,
@@ -87,6 +89,10 @@ class IndexApplication:
                 _require_unanswered(request, failure)
                 await respond_failure(request, send, failure)
 
+    def find_quick(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+        """``QuickAnswers.find``; of a private index nothing is answered before its token was looked at."""
+        return self._quick.find(target, headers) if self._access is None else None
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -95,6 +101,7 @@ class IndexApplication:
             else:
                 await self._uploads.close()
                 await self._authentication.close()
+                self._quick.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -35,6 +35,12 @@ class Connection(Protocol):
     def has_answered(self) -> bool:
         """Whether the response has started: it is too late for another status."""
 
+    async def send_file(self, descriptor: int, start: int, stop: int) -> int:
+        """Send the file's bytes from ``start`` to ``stop`` as part of the body, as far as that works without copying.
+
+        Returns where it ended; the rest is to be sent as usual, and the last body message in any case.
+        """
+
     def is_lost(self) -> bool:
         """Whether the client is gone: what is sent from now on goes nowhere."""
 

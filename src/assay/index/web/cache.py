@@ -80,6 +80,16 @@ class PublishedCache:
         value: V | None = entry.value if entry is not None else None
         return value
 
+    def peek(self, path: str, kind: Kind[V]) -> V | None:
+        """What ``get`` would give, if it is here already and still that of the file; else None. Never waits."""
+        key = (path, kind.name)
+        entry = self._entries.get(key)
+        if entry is None or entry.stamp != _stamp_of(path):
+            return None
+        self._entries.move_to_end(key)
+        value: V = entry.value
+        return value
+
     async def _make_once(self, key: _Key, stamp: _Stamp, path: str, kind: Kind[V]) -> _Entry | None:
         task = self._under_way.get((key, stamp))
         if task is None:

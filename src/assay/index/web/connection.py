@@ -10,6 +10,7 @@ module touches move in a later uvicorn, the tests of this module fail.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from assay.index.web.asgi import CONNECTION
+from assay.index.web.direct import DirectSocket
 
 HEAD_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 120.0
@@ -70,12 +72,13 @@ class LingeringTransport:
 
 
 class RequestConnection:
-    """The ``web.asgi.Connection`` of one request."""
+    """The ``web.asgi.Connection`` of one request. ``direct``: gives the socket, None where it cannot be had (TLS)."""
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_direct")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, direct: Callable[[], DirectSocket | None]) -> None:
         self._cycle = cycle
+        self._direct = direct
 
     def say(self, reason: str) -> None:
         """Make ``reason``, one line of latin-1, the reason phrase of the response that is about to start."""
@@ -87,7 +90,25 @@ class RequestConnection:
 
     def is_lost(self) -> bool:
         """Whether the client is gone: what is sent from now on goes nowhere."""
-        return self._cycle.disconnected
+        return self._cycle.disconnected or self._cycle.transport.is_closing()
+
+    async def send_file(self, descriptor: int, start: int, stop: int) -> int:
+        """See ``web.asgi.Connection.send_file``."""
+        cycle, direct = self._cycle, self._direct()
+        if direct is None or cycle.chunked_encoding is not False:
+            return start
+        while cycle.transport.get_write_buffer_size() and not cycle.disconnected:
+            await (cycle.flow.drain() if cycle.flow.write_paused else asyncio.sleep(0))
+        if cycle.disconnected:
+            return start
+        try:
+            offset = await direct.send_file(descriptor, start, stop, STALL_SECONDS, MIN_READ_BYTES_PER_S)
+        except TimeoutError:
+            cycle.transport.abort()
+            await asyncio.sleep(0)  # the connection's end is told in the next turn
+            return start
+        cycle.expected_content_length -= offset - start
+        return offset
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -106,6 +127,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._lingering: LingeringTransport | None = None
+        self._direct: DirectSocket | None = None
+
+    def direct(self) -> DirectSocket | None:
+        """The connection's socket, for writes while the transport has nothing to send; None under TLS."""
+        if self._direct is None and self.scheme == "http" and not self.transport.is_closing():
+            self._direct = DirectSocket(self.transport, self.loop)
+        return self._direct
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there: its first request must come. Where there are far too many, it is sent away unheard."""
@@ -121,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drop_deadline()
         self._drop_stall()
         super().connection_lost(exc)
+        if self._direct is not None:
+            self._direct.close()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come. While they belong to a head, they are counted and the rest must follow soon."""
@@ -138,7 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = False, 0
         self._drop_deadline()
         super().on_headers_complete()
-        self.scope["extensions"] = {CONNECTION: RequestConnection(self.cycle)}  # type: ignore[dict-item]
+        self.scope["extensions"] = {CONNECTION: RequestConnection(self.cycle, self.direct)}  # type: ignore[dict-item]
         self._lingering = LingeringTransport(self.cycle, self.transport)
         self.cycle.transport = self._lingering  # type: ignore[assignment]
 

@@ -7,7 +7,8 @@ chunk; the descriptor is closed on every path; nothing is sent on to a client th
 import asyncio
 import os
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from assay.index.blobs import BlobStore
 from assay.index.web.asgi import IMMUTABLE, NOSNIFF, REVALIDATE, Headers, Request, Send, respond
@@ -15,6 +16,7 @@ from assay.index.web.cache import remember_paths
 from assay.index.web.catalogue import PROVENANCE_SUFFIX
 from assay.index.web.conditional import ByteRange, UnsatisfiableRange, choose_range, matching_tag
 from assay.index.web.pages import parse_segment
+from assay.index.web.representations import header_lines
 from assay.index.web.services import Catalogue, LocatedFile, PullThrough
 from assay.model.digests import Sha256
 from assay.model.errors import NotFound, StorageUnavailable
@@ -30,6 +32,14 @@ _TYPES: Final = {
 }
 _SANDBOX: Final = (b"content-security-policy", b"sandbox; default-src 'none'")
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+
+
+class KnownFile(NamedTuple):
+    """A published file that is to be answered whole: the blob's path, its length, and the header lines of the 200."""
+
+    path: str
+    size: int
+    head: bytes
 
 
 class PackageFiles:
@@ -61,6 +71,17 @@ class PackageFiles:
             await _send_file(request, send, descriptor, located, _content_type(name))
         finally:
             os.close(descriptor)
+
+    def peek(self, segments: list[str]) -> KnownFile | None:
+        """What ``answer`` would send for these segments, if its page is at hand and knows the length; else None."""
+        if len(segments) != 3:
+            return None
+        project, version, name = segments
+        hashed = _HASHED_NAME.match(name)
+        located = self._catalogue.peek(project, version, hashed.group(2) if hashed else name)
+        if located is None or located.size is None or (hashed and hashed.group(1) != located.sha256):
+            return None
+        return KnownFile(self._path(located.sha256), located.size, _whole_head(located, name.rpartition(".")[2]))
 
     async def _locate(self, project: ProjectName, version: str, name: str) -> tuple[str, LocatedFile | None]:
         """The plain filename, and its blob. A hashed name (a consistent snapshot's) must carry the blob's own hash."""
@@ -106,9 +127,7 @@ async def _send_file(
             expected=str(located.size),
             found=str(size),
         )
-    etag = f'"{located.sha256}"'
-    caching = IMMUTABLE if located.immutable else REVALIDATE
-    headers: Headers = [(b"etag", etag.encode("ascii")), caching, (b"accept-ranges", b"bytes")]
+    etag, headers = _validators(located)
     if matching_tag(request.header(b"if-none-match"), etag) is not None:
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
@@ -129,6 +148,20 @@ async def _send_file(
         await _send_chunks(request, send, descriptor, part)
 
 
+def _validators(located: LocatedFile) -> tuple[str, Headers]:
+    etag = f'"{located.sha256}"'
+    caching = IMMUTABLE if located.immutable else REVALIDATE
+    return etag, [(b"etag", etag.encode("ascii")), caching, (b"accept-ranges", b"bytes")]
+
+
+@lru_cache(maxsize=4_096)
+def _whole_head(located: LocatedFile, extension: str) -> bytes:
+    """The header lines of a whole file, as ``_send_file`` sends them."""
+    _, headers = _validators(located)
+    length = (b"content-length", b"%d" % (located.size or 0))
+    return header_lines([*headers, _TYPES.get(extension, _BINARY), NOSNIFF, _SANDBOX, length])
+
+
 def _wanted_range(request: Request, etag: str, size: int) -> ByteRange | UnsatisfiableRange | None:
     """Ranges are defined for GET alone (RFC 9110 section 14.2)."""
     text = request.header(b"range") if request.method == "GET" else None
@@ -139,6 +172,8 @@ async def _send_chunks(request: Request, send: Send, descriptor: int, part: Byte
     """Send the bytes of ``part``. A file that ends early raises, so that the server cuts the response off."""
     connection = request.connection
     offset = part.start
+    if connection is not None and part.stop - part.start > CHUNK_BYTES:
+        offset = await connection.send_file(descriptor, part.start, part.stop)
     while offset < part.stop:
         if connection is not None and connection.is_lost():
             return
@@ -146,9 +181,8 @@ async def _send_chunks(request: Request, send: Send, descriptor: int, part: Byte
         if not chunk:
             raise StorageUnavailable("a published file ended early", rule="blob-length")
         offset += len(chunk)
-        await send({"type": "http.response.body", "body": chunk, "more_body": offset < part.stop})
-    if part.start == part.stop:
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _read(descriptor: int, length: int, offset: int) -> bytes | bytearray:

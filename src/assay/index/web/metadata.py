@@ -6,7 +6,7 @@ from typing import Final
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.web.asgi import IMMUTABLE, REVALIDATE, Request, Send
 from assay.index.web.cache import PublishedCache, remember_paths
-from assay.index.web.representations import VARY_ENCODING, encoded_kind, send_encoded
+from assay.index.web.representations import VARY_ENCODING, Encoded, encoded_kind, send_encoded
 from assay.model.errors import NotFound
 
 _TIMESTAMP: Final = TIMESTAMP_NAME.removeprefix("tuf/")
@@ -24,6 +24,11 @@ class TufMetadata:
     def __init__(self, published: PublishedStore, cache: PublishedCache) -> None:
         self._path = remember_paths(published.path)
         self._cache = cache
+
+    def peek(self, name: str) -> Encoded | None:
+        """The role's file under ``name`` if it is at hand, else None."""
+        kind = _MUTABLE_KIND if name == _TIMESTAMP else _VERSIONED_KIND
+        return self._cache.peek(self._path(f"tuf/{name}"), kind)
 
     async def answer(self, request: Request, send: Send, name: str) -> None:
         """Answer GET or HEAD of ``/tuf/`` + ``name``, as it stands in the URL, not decoded. Raises NotFound."""

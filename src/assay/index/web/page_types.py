@@ -26,7 +26,7 @@ def type_headers(page_type: PageType) -> tuple[tuple[bytes, bytes], ...]:
 async def requested_type(request: Request, send: Send) -> PageType | None:
     """The type to answer with; None where there is none and 406 was sent."""
     wanted = _format_of(request.query) if request.query else None
-    page_type = page_type_of_format(wanted) if wanted is not None else _accepted_type(request.header(b"accept"))
+    page_type = page_type_of_format(wanted) if wanted is not None else accepted_type(request.header(b"accept"))
     if page_type is None:
         await respond_not_acceptable(request, send, _OFFERED)
     return page_type
@@ -45,7 +45,8 @@ def _format_of(query: bytes) -> str | None:
 _remembered_type = lru_cache(maxsize=512)(choose_page_type)
 
 
-def _accepted_type(accept: str | None) -> PageType | None:
+def accepted_type(accept: str | None) -> PageType | None:
+    """The type that an ``Accept`` header wants, None where there is none."""
     if accept is not None and len(accept) > _MAX_REMEMBERED_CHARS:
         return choose_page_type(accept)
     return _remembered_type(accept)

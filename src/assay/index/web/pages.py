@@ -14,7 +14,7 @@ from assay.formats.simple_html import render_page_html
 from assay.index.published import PublishedStore
 from assay.index.web.asgi import IMMUTABLE, REVALIDATE, Request, Send, redirect
 from assay.index.web.cache import Kind, PublishedCache, remember_paths
-from assay.index.web.page_types import TAG_SUFFIX, requested_type, type_headers
+from assay.index.web.page_types import TAG_SUFFIX, accepted_type, requested_type, type_headers
 from assay.index.web.representations import (
     VARY_ENCODING,
     VARY_TYPE_AND_ENCODING,
@@ -93,6 +93,23 @@ class ProjectPages:
         if parsed is None:
             raise _no_page(project)
         return parsed.page
+
+    def peek(self, project: str, accept: str | None) -> Encoded | None:
+        """The newest page for a client that accepts ``accept``, if it is at hand and nobody need be asked; else None.
+
+        ``project`` may be any text: only pages that ``answer_page`` gave before are at hand.
+        """
+        page_type = accepted_type(accept)
+        if page_type is None:
+            return None
+        path = self._path(f"simple/{project}/index.json")
+        if self._pull_through is not None:
+            parsed = self._cache.peek(path, PARSED)
+            if parsed is None or (
+                parsed.page.origin == "upstream" and not self._pull_through.is_fresh(parsed.page.project)
+            ):
+                return None
+        return self._cache.peek(path, _PAGE[page_type])
 
     async def answer_page(self, request: Request, send: Send, project: ProjectName) -> None:
         """Answer with the newest page in the type that the request wants. Raises NotFound."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from assay.formats.negotiation import Encoding, choose_encoding
-from assay.index.web.asgi import NOSNIFF, Message, Request, Send
+from assay.index.web.asgi import NOSNIFF, Headers, Message, Request, Send
 from assay.index.web.cache import Kind
 from assay.index.web.conditional import matching_tag
 
@@ -26,11 +26,12 @@ _IN_304: Final = frozenset((b"cache-control", b"vary"))
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """One body with its quoted strong ``etag``, as the two ASGI messages of its 200."""
+    """One body with its quoted strong ``etag``, as the two ASGI messages of its 200; ``head``: its header lines."""
 
     etag: str
     start: Message
     body: Message
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,13 @@ def _represent(body: bytes, etag: str, headers: tuple[tuple[bytes, bytes], ...])
         etag,
         {"type": "http.response.start", "status": 200, "headers": lines},
         {"type": "http.response.body", "body": body},
+        header_lines(lines),
     )
+
+
+def header_lines(headers: Headers) -> bytes:
+    """``headers`` as they go over the wire, with the empty line behind them."""
+    return b"".join(b"%b: %b\r\n" % line for line in headers) + b"\r\n"
 
 
 def sha256_tag(data: bytes) -> str:
@@ -79,9 +86,7 @@ def encoded_kind(
 
 async def send_encoded(request: Request, send: Send, encoded: Encoded) -> None:
     """Answer with the coding that the client prefers: 200, or 304 where it has either coding of this body already."""
-    chosen, other = encoded.identity, encoded.gzip
-    if other is not None and _encoding(request.header(b"accept-encoding")) == "gzip":
-        chosen, other = other, chosen
+    chosen, other = choose(encoded, request.header(b"accept-encoding"))
     if_none_match = request.header(b"if-none-match")
     if if_none_match is not None:
         etags = (chosen.etag, other.etag) if other is not None else (chosen.etag,)
@@ -94,6 +99,13 @@ async def send_encoded(request: Request, send: Send, encoded: Encoded) -> None:
             return
     await send(chosen.start)
     await send(chosen.body)
+
+
+def choose(encoded: Encoded, accept_encoding: str | None) -> tuple[Representation, Representation | None]:
+    """The coding that a client with this ``Accept-Encoding`` prefers, and the other one."""
+    if encoded.gzip is not None and _encoding(accept_encoding) == "gzip":
+        return encoded.gzip, encoded.identity
+    return encoded.identity, encoded.gzip
 
 
 _remembered_encoding = lru_cache(maxsize=512)(choose_encoding)

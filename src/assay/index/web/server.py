@@ -9,7 +9,7 @@ from typing import Final
 import uvicorn
 
 from assay.index.web.asgi import ASGIApp
-from assay.index.web.connection import BoundedProtocol
+from assay.index.web.quick_connection import QuickProtocol
 
 KEEP_ALIVE_SECONDS: Final = 15
 SHUTDOWN_SECONDS: Final = 30
@@ -38,7 +38,7 @@ def make_server(
         host=host,
         port=port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=QuickProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -32,6 +32,9 @@ class LocatedFile:
 class Catalogue(Protocol):
     """Which blob stands behind a published name."""
 
+    def peek(self, project: str, version: str, filename: str) -> LocatedFile | None:
+        """What ``locate`` would say, if that is at hand without waiting; else None. ``project`` may be any text."""
+
     async def locate(self, project: ProjectName, version: str, filename: str) -> LocatedFile | None:
         """The blob of ``packages/<project>/<version>/<filename>``, None where nothing is published under this name.
 
@@ -41,6 +44,9 @@ class Catalogue(Protocol):
 
 class PullThrough(Protocol):
     """Brings in what an upstream index has. Each method is bounded in time; many may be under way at once."""
+
+    def is_fresh(self, project: ProjectName) -> bool:
+        """Whether ``fetch_page`` would ask nobody now."""
 
     async def fetch_page(self, project: ProjectName) -> None:
         """See to it that a recent page of ``project`` is published. Returns quickly where the published one is recent.
