@@ -14,6 +14,7 @@ import uvicorn
 from assay.formats.pages import ProjectPage
 from assay.index.web import server as serving
 from assay.index.web.app import IndexApplication, build_app
+from assay.index.web.metrics import Metrics
 from assay.index.web.server import make_server
 from assay.model.names import ProjectName
 from client.small_distributions import build_wheel
@@ -261,3 +262,14 @@ def test_files_are_closed_in_the_end(filled: FolderIndex) -> None:
             web.get(FILE)
         assert open_blobs() == 1
     assert open_blobs() == 0
+
+
+def test_what_is_answered_on_the_spot_is_counted(filled: FolderIndex) -> None:
+    metrics = Metrics()
+    with served(filled) as (web, app, _):
+        web.get(PAGE)
+        find = metrics.measured_find(app.find_quick)
+        assert find(PAGE.encode(), []) is not None
+        assert find(b"/simple/nothing/", []) is None
+    labels = {"route": "simple", "status": "2xx"}
+    assert metrics.registry.get_sample_value("assay_http_requests_total", labels) == 1

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.fetch import Fetcher
 from assay.formats.inspect import InspectionLimits
@@ -35,11 +35,11 @@ from assay.index.published import PublishedStore
 from assay.index.registration import Rules
 from assay.index.release_files import used_bytes
 from assay.index.upstream.pull import PullSettings, PullThrough
-from assay.index.web.app import IndexApplication, build_app
+from assay.index.web.app import build_app
 from assay.index.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from assay.index.web.cache import PublishedCache
 from assay.index.web.catalogue import PublishedCatalogue
-from assay.index.web.quick import FileAnswer, WholeAnswer
+from assay.index.web.quick import FileAnswer, Find, WholeAnswer
 from assay.index.web.server import Tls, make_server
 from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
 from assay.model.digests import sha256_of
@@ -47,6 +47,9 @@ from assay.model.errors import AssayError, OperatorError, StorageUnavailable, Un
 from assay.model.names import ProjectName, parse_project_name
 from assay.model.permissions import Principal
 from assay.trust.layout import ROOT, metadata_path, page_target
+
+if TYPE_CHECKING:
+    from assay.index.web.metrics import Metrics
 
 log = logging.getLogger("assay.web")
 
@@ -111,7 +114,8 @@ class WebProcess:
         self._upstream = upstream
         self._published = PublishedStore(data.published)
         self._blobs = BlobStore(data.blobs)
-        self._app: IndexApplication | None = None
+        self._app: ASGIApp | None = None
+        self._find: Find | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._announcements: Announcements | None = None
         self._closing = AsyncExitStack()
@@ -137,7 +141,7 @@ class WebProcess:
     def find_quick(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
         """See ``IndexApplication.find_quick``."""
         self._mark()
-        return self._app.find_quick(target, headers) if self._app is not None else None
+        return self._find(target, headers) if self._find is not None else None
 
     @property
     def _running(self) -> ASGIApp:
@@ -162,12 +166,14 @@ class WebProcess:
         self._closing.callback(self._inspection.close)
         fetcher = await self._closing.enter_async_context(Fetcher())
         mint = self._mint(ledger, fetcher)
-        self._app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements), mint))
+        app = build_app(self._services(ledger, self._pull_through(ledger, fetcher, self._announcements), mint))
+        self._app, self._find = app, app.find_quick
         if self._config.metrics.listen:
-            self._app = self._measured(self._app, ledger)
+            metrics = self._metrics(ledger)
+            self._app, self._find = metrics.measured(app), metrics.measured_find(app.find_quick)
         self._mark()
 
-    def _measured(self, app: ASGIApp, ledger: Ledger) -> ASGIApp:
+    def _metrics(self, ledger: Ledger) -> "Metrics":
         from assay.index.web.metrics import Metrics
 
         def waiting() -> int:
@@ -181,7 +187,7 @@ class WebProcess:
         metrics = Metrics()
         metrics.watch(lambda: role_expiries(self._published), waiting, publication)
         metrics.listen(self._config.metrics.listen)
-        return metrics.measured(app)
+        return metrics
 
     def _notices(self) -> Sequence[str]:
         """Which offline signatures end soon, looked up now and then."""

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from assay.index.web.asgi import ASGIApp, Message, Receive, Scope, Send
+from assay.index.web.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from assay.index.web.quick import FileAnswer, Find, WholeAnswer
 from assay.model.errors import AssayError, OperatorError
 
 ROUTES: Final = frozenset({"healthz", "simple", "packages", "tuf", "log", "pypi", "integrity", "legacy", "claims"})
@@ -61,6 +62,20 @@ class Metrics:
                 status = _STATUSES[min(statuses[-1] // 100, 5) - 1] if statuses else "5xx"
                 self._requests.labels(route, status).inc()
                 self._seconds.labels(route).observe(self._clock() - began)
+
+        return answer
+
+    def measured_find(self, find: Find) -> Find:
+        """``find``, with what it answers counted and timed."""
+
+        def answer(target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+            began = self._clock()
+            found = find(target, headers)
+            if found is not None:
+                route = route_of(target.decode("latin-1"))
+                self._requests.labels(route, "2xx").inc()
+                self._seconds.labels(route).observe(self._clock() - began)
+            return found
 
         return answer
 

@@ -5,6 +5,7 @@ the same look at the published file (``PublishedCache.peek``); whatever is not p
 another method, a cold cache) is left to the ordinary way, which also warms the caches. Nothing here waits.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from assay.index.web.asgi import Headers
@@ -44,6 +45,10 @@ class FileAnswer(NamedTuple):
     head: bytes
     descriptor: int
     size: int
+
+
+Find = Callable[[bytes, Headers], WholeAnswer | FileAnswer | None]
+"""``QuickAnswers.find``."""
 
 
 class QuickAnswers:

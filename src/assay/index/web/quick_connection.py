@@ -6,17 +6,14 @@ requests without a body, so that the next byte begins the next request. All boun
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from assay.index.web.asgi import Headers
 from assay.index.web.connection import BoundedProtocol
-from assay.index.web.quick import FileAnswer, WholeAnswer
+from assay.index.web.quick import FileAnswer, Find, WholeAnswer
 
-Find = Callable[[bytes, Headers], WholeAnswer | FileAnswer | None]
 _OK = b"HTTP/1.1 200 OK\r\n"
 
 
