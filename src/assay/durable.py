@@ -53,16 +53,42 @@ def replace_file(path: Path, data: bytes, *, staging: Path | None = None) -> Non
         stage(path, data, 0o644, staging).replace(path)
 
 
-def link_file(source: Path, path: Path, *, staging: Path | None = None) -> None:
-    """Make ``path`` another name of ``source``'s bytes, replacing what was there. Durable on return."""
+def put_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:
+    """Put ``data`` at ``path`` and make its folder; whole and durable only after ``sync_filesystem``.
+
+    For very many new files that nothing names before; one that is there already is replaced whole.
+    """
     with _storage_errors():
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            replace_file(path, data, staging=staging)
+            return
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+def link_file(source: Path, path: Path, *, staging: Path | None = None, sync_folder: bool = True) -> None:
+    """Make ``path`` another name of ``source``'s bytes, replacing what was there. Durable on return.
+
+    Without ``sync_folder`` it is durable after ``sync_filesystem``.
+    """
+    with _storage_errors():
+        if not sync_folder:
+            with suppress(FileExistsError):
+                path.hardlink_to(source)
+                return
         temporary = _temporary(path, staging)
         temporary.hardlink_to(source)
         try:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)  # rename(2) leaves it where path was a name of source already
-        sync(path.parent)
+        if sync_folder:
+            sync(path.parent)
 
 
 def move_file(source: Path, path: Path, *, mode: int = 0o444) -> None:

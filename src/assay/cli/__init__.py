@@ -33,6 +33,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "serve": "run the index",
         "init": "make the data folder of an index",
         "doctor": "does everything that the index says agree?",
+        "upstream": "take over the listing of the index that projects are pulled through from",
         "user": "accounts: create, list",
         "token": "API tokens: create, list, revoke",
         "project": "register, show, list and transfer projects",

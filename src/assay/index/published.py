@@ -36,11 +36,16 @@ class PublishedStore:
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files under their names, whole but not durable before ``sync``."""
         for name, data in files.items():
-            durable.replace_file(self.path(name), data, staging=self.root / durable.STAGING)
+            durable.put_file(self.path(name), data, staging=self.root / durable.STAGING)
 
     def sync(self) -> None:
         """Make everything durable that was ``put``."""
         durable.sync_filesystem(self.root)
+
+    def point_later(self, name: str, target: str) -> None:
+        """Make ``name`` another name of ``target``, not durable before ``sync``."""
+        staging = self.root / durable.STAGING
+        durable.link_file(self.path(target), self.path(name), staging=staging, sync_folder=False)
 
     def point(self, name: str, target: str) -> None:
         """Make ``name`` another name of ``target``. Durable on return."""

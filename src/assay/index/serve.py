@@ -61,7 +61,7 @@ def serve(options: ServeOptions, ready: Callable[[Running], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     options.data.make()
-    with _exclusive(options.data), _listening(options) as listener:
+    with only_process(options.data), _listening(options) as listener:
         config = load_config(options.data.config_file)
         passphrase = options.passphrase.encode() if options.passphrase is not None else None
         established = make_ready(options.data, config, passphrase, datetime.now(UTC))
@@ -192,8 +192,8 @@ def _listening(options: ServeOptions) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _exclusive(data: DataFolder) -> Iterator[None]:
-    """One supervisor per data folder."""
+def only_process(data: DataFolder) -> Iterator[None]:
+    """One supervisor, or one import, per data folder. Raises OperatorError where there is another."""
     import fcntl
 
     with (data.socket.parent / "serve.lock").open("w") as lock:

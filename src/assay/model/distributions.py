@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
+from typing import Final
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -26,6 +28,10 @@ class DistributionKind(Enum):
     SDIST = "sdist"
 
 
+REMEMBERED: Final = 16_384
+"""Filenames whose reading is remembered: a page's are read again whenever a file is added."""
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """What a filename says. ``version`` is in canonical form (PEP 440), ``filename`` as it was given."""
@@ -36,6 +42,7 @@ class Distribution:
     kind: DistributionKind
 
 
+@lru_cache(maxsize=REMEMBERED)
 def parse_distribution(filename: str, project: ProjectName | None = None) -> Distribution:
     """Read a wheel's or sdist's filename.
 

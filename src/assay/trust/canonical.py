@@ -16,8 +16,8 @@ from securesystemslib.formats import encode_canonical
 
 from assay.model.errors import VerificationFailed
 
-_FRACTIONS = [re.compile(before + rb"-?\d+[.eE]") for before in (rb":", rb",", rb"\[")]
-"""One pattern for each character that a number can follow: with a fixed first byte ``re`` skips to it."""
+_FRACTIONS = [re.compile(before + rb"-?\d+[.eE]") for before in (rb'":', rb",", rb"\[")]
+"""One pattern for each beginning of a number: with a fixed first byte ``re`` skips to it. Times in strings have none."""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _ESCAPE = re.compile(rb"\\(.)")

@@ -42,6 +42,9 @@ from assay.trust.layout import (
 )
 from assay.trust.lean import LeanSnapshot, LeanTargets, raw_listings, raw_targets
 
+TARGETS_PER_BIN, MIN_BIN_BITS, MAX_BIN_BITS = 600, 8, 15
+"""A client of one project loads two bins, and a new one every bin's version: docs/scale.md weighs the two."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewTarget:
@@ -107,6 +110,12 @@ def plan_bins(bin_keys: Iterable[Key], threshold: int, bit_length: int, version:
     keys = {key.keyid: key for key in bin_keys}
     succinct = SuccinctRoles(sorted(keys), threshold, bit_length, BIN_PREFIX)
     return Targets(version, SPEC_VERSION, expires, {}, Delegations(keys, succinct_roles=succinct))
+
+
+def bin_bits_for(targets: int) -> int:
+    """How many bits of bins an index of so many targets wants: none holds much more than ``TARGETS_PER_BIN``."""
+    bits = max(0, -(-targets // TARGETS_PER_BIN) - 1).bit_length()
+    return min(max(bits, MIN_BIN_BITS), MAX_BIN_BITS)
 
 
 # --- the online roles -----------------------------------------------------------------------------------------

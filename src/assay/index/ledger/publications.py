@@ -108,13 +108,14 @@ def propose(connection: Connection, proposal: Proposal) -> int:
                 delete(files).where(*refused, files.c.filename.in_(names[start : start + MAX_VARIABLES]))
             )
         try:
-            connection.execute(insert(files), [_file_values(proposal.project, file, seq) for file in proposal.files])
+            connection.execute(insert(files), [file_values(proposal.project, file, seq) for file in proposal.files])
         except IntegrityError as error:
             raise AlreadyExists("a filename already exists", subject=proposal.project) from error
     return seq
 
 
-def _file_values(project: ProjectName, file: ProposedFile, seq: int) -> dict[str, Any]:
+def file_values(project: ProjectName, file: ProposedFile, seq: int, state: str = "pending") -> dict[str, Any]:
+    """The ledger's row of a proposed file."""
     entry = file.entry
     return {
         "path": file_target(file.distribution),
@@ -127,7 +128,7 @@ def _file_values(project: ProjectName, file: ProposedFile, seq: int) -> dict[str
         "upstream_url": entry.upstream_url,
         "upload_time": entry.upload_time,
         "proposal": seq,
-        "state": "pending",
+        "state": state,
     }
 
 

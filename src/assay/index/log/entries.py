@@ -93,7 +93,7 @@ def _published(now: datetime, proposal: PublishFiles) -> Iterator[Event]:
         facts = {"sha256": sha256_of(role), "length": len(role)}
         yield None, encode_entry(LogEntry(CLAIM_PUBLISHED, now, SIGNER, proposal.project, facts))
     for file in proposal.files:
-        yield file_target(file.distribution), _file_entry(now, file)
+        yield file_target(file.distribution), file_entry(now, file)
 
 
 def _restored_entry(now: datetime, target: NewTarget) -> bytes:
@@ -136,7 +136,7 @@ def _role_facts(offline: OfflineRoles) -> Iterator[Mapping[str, Any]]:
     yield from whole.values()
 
 
-def _file_entry(now: datetime, file: ProposedFile) -> bytes:
+def file_entry(now: datetime, file: ProposedFile) -> bytes:
     """What is published under a path, who vouches for it, and what its page says."""
     entry = file.entry
     page = {"core_metadata": entry.core_metadata, "requires_python": entry.requires_python, "yanked": entry.yanked}

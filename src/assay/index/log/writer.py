@@ -14,6 +14,7 @@ from tuf.api.metadata import Targets, Timestamp
 from assay.formats.pages import ProjectPage
 from assay.index.ledger.publications import Intent
 from assay.index.log.entries import entries_of
+from assay.index.log.stream import LogStream
 from assay.index.published import PublishedStore
 from assay.model.errors import KeyUnavailable, SignerRefused, StorageUnavailable, VerificationFailed
 from assay.trust.envelope import parse_envelope
@@ -86,6 +87,19 @@ class LogWriter:
         files = {f"{LOG}/{path}": data for path, data in growth.files.items()}
         files[checkpoint_name(intent.number)] = sign_checkpoint(identity, head, self._sign(identity))
         return LogDraft(files, head, growth.edge, indexes)
+
+    def stream(self) -> LogStream:
+        """The log as it goes on from here, for more entries than memory holds."""
+        return LogStream(
+            self._edge, lambda files: self._published.put({f"{LOG}/{path}": data for path, data in files.items()})
+        )
+
+    def streamed(self, identity: LogIdentity, stream: LogStream, number: int) -> LogDraft:
+        """What is left to write of ``stream`` as publication ``number``: its edge and its checkpoint."""
+        files = {f"{LOG}/{path}": data for path, data in stream.finish().items()}
+        head = LogHead(stream.edge.size, stream.edge.root)
+        files[checkpoint_name(number)] = sign_checkpoint(identity, head, self._sign(identity))
+        return LogDraft(files, head, stream.edge)
 
     def shown(self, publication: int, timestamp: bytes) -> Mapping[str, bytes]:
         """What readers get of ``publication``, with this timestamp: its checkpoint, by name. Raises SignerRefused."""

@@ -6,19 +6,12 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from assay.formats.inspect import InspectionLimits
-from assay.index.blobs import BlobStore
 from assay.index.children import read_secrets
-from assay.index.config import DataFolder, load_config, read_upstream_root
+from assay.index.config import DataFolder, load_config
 from assay.index.ledger import Ledger
-from assay.index.log import LogWriter
-from assay.index.published import PublishedStore
-from assay.index.signer.checks import FileChecks
-from assay.index.signer.inbox import Inbox
+from assay.index.signer.house import open_publisher
 from assay.index.signer.online import Keyring
 from assay.index.signer.process import Announcer, run_signer
-from assay.index.signer.publish import Publisher
-from assay.index.signer.witnesses import WitnessPanel
 from assay.model.errors import AssayError
 
 
@@ -30,24 +23,9 @@ def main() -> int:
     passphrase: str | None = read_secrets()["passphrase"]
     data = DataFolder(Path(sys.argv[1]))
     config = load_config(data.config_file)
-    published = PublishedStore(data.published)
     try:
         keyring = Keyring(data.keys, passphrase, config.keys.uris())
-        publisher = Publisher(
-            Ledger.open(data.ledger_file),
-            published,
-            Inbox(data.inbox),
-            FileChecks(
-                BlobStore(data.blobs),
-                InspectionLimits(),
-                read_upstream_root(data, config),
-                config.uploads.close_after,
-            ),
-            keyring.open,
-            config.lifetimes,
-            LogWriter(published, keyring.open_log),
-            WitnessPanel(config.witness),
-        )
+        publisher = open_publisher(data, config, keyring, Ledger.open(data.ledger_file))
         announcer = Announcer(data.socket)
         run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set, keyring.promote)
         announcer.close()

@@ -5,6 +5,7 @@ from tuf.api.metadata import Root
 from assay.index.ledger.publications import Head
 from assay.index.log import LogWriter
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.signer.pointers import set_pointers
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import ROOT, hashed_path, metadata_path, page_target
@@ -25,3 +26,4 @@ def show_head(published: PublishedStore, log: LogWriter, head: Head) -> None:
     for project, sha256 in head.pages.items():
         path = page_target(ProjectName(project))
         published.point(path, hashed_path(path, sha256))
+    set_pointers(published, head.publication)

@@ -7,6 +7,7 @@ applied is applied again. Nothing here looks whether it runs for the first time.
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from tuf.api.metadata import Root, Targets
 
@@ -17,6 +18,7 @@ from assay.index.log import LogWriter, log_after, no_log_key
 from assay.index.proposals import PublishFiles
 from assay.index.published import PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
+from assay.index.signer.bulk import BulkPublication
 from assay.index.signer.checks import FileChecks
 from assay.index.signer.claims import PublishedClaims
 from assay.index.signer.cosign import Cosigning, cosignatures_needed, pinned_claims, witness_keyids
@@ -25,8 +27,10 @@ from assay.index.signer.fence import fenced
 from assay.index.signer.head import show_head
 from assay.index.signer.inbox import Inbox
 from assay.index.signer.online import OnlineKeys
+from assay.index.signer.pointers import pointer_list
 from assay.index.signer.renewals import Renewals
 from assay.index.signer.signing import SigningChecks
+from assay.index.signer.spool import TargetSpool
 from assay.index.signer.state import PublishedState
 from assay.index.signer.witnesses import WitnessesSilent, WitnessPanel
 from assay.model.errors import AssayError, SignerRefused, WitnessRefused
@@ -42,6 +46,7 @@ from assay.trust.layout import (
     file_target,
 )
 from assay.trust.lean import raw_listings
+from assay.trust.log.identity import named_log
 from assay.trust.offline import OfflineRoles, verify_offline_roles
 from assay.trust.plan import renew_at
 from assay.trust.verify import TrustedMetadata
@@ -50,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 WITNESS_PAUSE = timedelta(seconds=2)
 """How long nothing is tried after witnesses refused or were silent."""
+
+NO_OFFLINE_ROLES = OfflineRoles(None, {}, {}, frozenset())
 
 KeyOpener = Callable[[Root, Targets], OnlineKeys]
 
@@ -139,6 +146,53 @@ class Publisher:
             return True
         self._paused_until = now + WITNESS_PAUSE
         return False
+
+    def publish_in_bulk(self, now: datetime, scratch: Path, add_all: Callable[[BulkPublication], None]) -> int:
+        """Publish what ``add_all`` adds, in one publication of any size; returns its number.
+
+        ``scratch``: a folder for as long as it takes. Nothing else may publish meanwhile. Raises SignerRefused.
+        """
+        now = now.replace(microsecond=0)
+        while self.run_once(now):
+            pass
+        self._require_clock(now)
+        if self._witnesses_after(NO_OFFLINE_ROLES):
+            raise SignerRefused("witnesses judge every publication whole; this one is too large", rule="bulk-witnessed")
+        identity = named_log(self._state.targets())
+        bulk = BulkPublication(
+            self._state,
+            self._published,
+            self._keys,
+            self._lifetimes,
+            TargetSpool(scratch, self._state.succinct()),
+            self._log.stream() if identity is not None else None,
+            self._number + 1,
+            now,
+        )
+        self._published.put({pointer_list(bulk.number): b""})
+        add_all(bulk)
+        bulk.sign_bins()
+        log = None
+        if identity is not None and bulk.log is not None:
+            log = self._log.streamed(identity, bulk.log, bulk.number)
+            self._published.put(log.files)
+        timestamp = bulk.seal_off(log.head if log is not None else None)
+        trusted = bulk.check(timestamp)
+        self._published.sync()
+        with self._ledger.write() as connection:
+            intent = ledger_rows.commit_intent(connection, self._epoch, now, (), {})
+            if intent.rows or intent.events:
+                raise SignerRefused("something else was recorded meanwhile", rule="bulk-alone")
+            head = ledger_rows.move_head(connection, intent, self._epoch, timestamp=timestamp, root=None, pages={})
+        self._apply(head)
+        bulk.spool.remove()
+        if log is not None:
+            self._log.grown(log)
+        self._number = head.publication
+        self._state = PublishedState(self._published, self._state.root, trusted)
+        for name, expires in bulk.expires.items():
+            self._renewals.set(name, expires)
+        return self._number
 
     def _take_back(self, intent: Intent, error: WitnessRefused) -> None:
         """Every witness refused, so nobody relies on ``intent``; the proposal that it is about goes for good."""
@@ -240,7 +294,7 @@ class Publisher:
         """``files`` of offline roles, checked against what is published."""
         state = self._state
         if not files:
-            return OfflineRoles(None, {}, {}, frozenset())
+            return NO_OFFLINE_ROLES
         new_identity = self._inbox.new_identity()
         return verify_offline_roles(
             files, state.root, state.targets(), state.bins(), state.snapshot, now, new_identity=new_identity

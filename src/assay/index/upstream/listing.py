@@ -1,5 +1,7 @@
 """Reading an upstream's project page (PEP 691 JSON). Pure: bytes in, files and what had to be left out."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +17,9 @@ from assay.model.names import ProjectName
 
 MAX_FILES = 50_000
 MAX_TEXT_CHARS = 2_000
+
+_PLAIN_ADDRESS = re.compile(r"https://[a-z0-9.-]+(?:/[A-Za-z0-9_~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%-]*)+\Z")
+"""An address that joining to another and cutting off a fragment leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,7 @@ def parse_upstream_page(data: bytes, project: ProjectName, url: str, now: dateti
     Raises UpstreamError when the page as a whole cannot be read.
     """
     try:
-        document = orjson.loads(data)
-        rows = document["files"]
-        if not isinstance(rows, list) or len(rows) > MAX_FILES:
-            raise ValueError(f"at most {MAX_FILES} files are read")
+        return read_upstream_page(orjson.loads(data), project, url, now)
     except (ValueError, KeyError, TypeError) as error:
         raise UpstreamError(
             "the upstream's page is not PEP 691 JSON",
@@ -50,6 +52,13 @@ def parse_upstream_page(data: bytes, project: ProjectName, url: str, now: dateti
             found=f"{type(error).__name__}: {error}",
             next_step="use an upstream that serves application/vnd.pypi.simple.v1+json",
         ) from error
+
+
+def read_upstream_page(document: Mapping[str, Any], project: ProjectName, url: str, now: datetime) -> UpstreamPage:
+    """As ``parse_upstream_page``, from JSON that is read already. Raises ValueError, KeyError, TypeError."""
+    rows = document["files"]
+    if not isinstance(rows, list) or len(rows) > MAX_FILES:
+        raise ValueError(f"at most {MAX_FILES} files are read")
     files: dict[str, UpstreamFile] = {}
     left_out: list[str] = []
     for row in rows:
@@ -67,8 +76,8 @@ def _parse_file(row: dict[str, Any], project: ProjectName, url: str, now: dateti
     uploaded = row.get("upload-time")
     yanked = row.get("yanked", False)
     requires_python = row.get("requires-python")
-    address, _ = urldefrag(urljoin(url, row["url"]))
-    if urlsplit(address).scheme not in ("http", "https") or len(address) > MAX_TEXT_CHARS:
+    address = _address(row["url"], url)
+    if len(address) > MAX_TEXT_CHARS:
         raise ValueError("not an address")
     entry = PageFile(
         filename=distribution.filename,
@@ -83,6 +92,16 @@ def _parse_file(row: dict[str, Any], project: ProjectName, url: str, now: dateti
         upstream_provenance=_provenance(row, url),
     )
     return UpstreamFile(distribution, entry)
+
+
+def _address(text: str, base: str) -> str:
+    """Where ``text``, found on the page ``base``, leads. Raises ValueError for what is no web address."""
+    if _PLAIN_ADDRESS.match(text):
+        return text
+    found, _ = urldefrag(urljoin(base, text))
+    if urlsplit(found).scheme not in ("http", "https"):
+        raise ValueError("not an address")
+    return found
 
 
 def _natural(value: object) -> int:

@@ -146,15 +146,20 @@ def _require_plain(value: object, depth: int) -> None:
         return
     if isinstance(value, int) and abs(value) <= _MAX_INT:
         return
-    if isinstance(value, dict) and depth and all(isinstance(key, str) and key.isascii() for key in value):
+    if isinstance(value, dict) and depth and all(map(_is_plain_key, value)):
         for each in value.values():
-            _require_plain(each, depth - 1)
+            if type(each) is not str:
+                _require_plain(each, depth - 1)
         return
     if isinstance(value, list | tuple) and depth:
         for each in value:
             _require_plain(each, depth - 1)
         return
     raise ValueError(f"a {type(value).__name__} has no canonical form here")
+
+
+def _is_plain_key(key: object) -> bool:
+    return isinstance(key, str) and key.isascii()
 
 
 def _malformed(found: str) -> VerificationFailed:
