@@ -14,14 +14,11 @@ from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from assay.model.errors import VerificationFailed
 from assay.trust import canonical
-from assay.trust.lean import LeanSnapshot, LeanTargets
+from assay.trust.lean import LeanSnapshot, LeanTargets, integral_member
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
 MAX_SIGNATURES = 64
-
-_READ: dict[Any, Any] = {Targets: LeanTargets, Snapshot: LeanSnapshot}
-"""Who reads the roles that may be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +40,19 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
             raise ValueError(f"type is {signed['_type']!r}, expected {kind.type!r}")
         if len(listed) > MAX_SIGNATURES:
             raise ValueError(f"{len(listed)} signatures, at most {MAX_SIGNATURES} are read")
-        payload = canonical.encode(signed)
+        if kind is Snapshot:
+            read: Any = LeanSnapshot.from_dict(dict(signed))
+            payload = canonical.encode(signed, integral_member(read))
+        else:
+            payload = canonical.encode(signed)
+            read = (LeanTargets if kind is Targets else kind).from_dict(signed)
         signatures: dict[str, Signature] = {}
         for entry in listed:
             signature = Signature.from_dict(entry)
             if signature.keyid in signatures:
                 raise ValueError(f"two signatures of key {signature.keyid}")
             signatures[signature.keyid] = signature
-        return Envelope(_READ.get(kind, kind).from_dict(signed), payload, signatures, data)
+        return Envelope(read, payload, signatures, data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationFailed(
             "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
@@ -60,7 +62,7 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
 def sign_envelope(signed: Root | Timestamp | Snapshot | Targets, signers: Sequence[Signer]) -> bytes:
     """The file of ``signed`` with one signature of each signer."""
     document = signed.to_dict()
-    payload = canonical.encode(document)
+    payload = canonical.encode(document, integral_member(signed))
     return assemble(document, [signer.sign(payload) for signer in signers], payload)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from tuf.api.metadata import Delegations, MetaFile, Snapshot, TargetFile, Targets
+from tuf.api.metadata import Delegations, MetaFile, Signed, Snapshot, TargetFile, Targets
 
 Raw = dict[str, Any]
 
@@ -101,7 +101,10 @@ class LeanTargets(Targets):
 
 
 class LeanSnapshot(Snapshot):
-    """A snapshot whose ``meta`` is a ``LateMapping``; ``raw`` are its checked listings and is not copied."""
+    """A snapshot whose ``meta`` is a ``LateMapping``; ``raw`` are its checked listings and is not copied.
+
+    ``is_plain``: every listing was a positive version and nothing else when it was read or planned.
+    """
 
     def __init__(
         self,
@@ -110,24 +113,33 @@ class LeanSnapshot(Snapshot):
         expires: datetime,
         raw: Raw,
         unrecognized_fields: Raw | None = None,
+        *,
+        is_plain: bool = False,
     ) -> None:
         late = cast("dict[str, MetaFile]", LateMapping(raw, _read_meta))
         super().__init__(version, spec_version, expires, late, unrecognized_fields)
+        self.is_plain = is_plain
 
     @classmethod
     def from_dict(cls, signed_dict: Raw) -> "LeanSnapshot":
         """As ``Snapshot.from_dict``, with the same errors."""
         version, spec_version, expires = cls._common_fields_from_dict(signed_dict)
-        raw = signed_dict.pop("meta")
+        raw, is_plain = signed_dict.pop("meta"), True
         for name, meta in raw.items():
             listed = meta["version"]
             if not (len(meta) == 1 and type(listed) is int and listed > 0):
                 _read_meta(name, meta)
-        return cls(version, spec_version, expires, raw, signed_dict)
+                is_plain = False
+        return cls(version, spec_version, expires, raw, signed_dict, is_plain=is_plain)
 
     def to_dict(self) -> Raw:
         """As ``Snapshot.to_dict``."""
         return {**self._common_fields_to_dict(), "meta": raw_listings(self)}
+
+
+def integral_member(signed: Signed) -> str | None:
+    """The member of ``signed`` that is known to hold no fractions (``canonical.encode``)."""
+    return "meta" if isinstance(signed, LeanSnapshot) and signed.is_plain else None
 
 
 def _is_plain_target(raw: Raw) -> bool:

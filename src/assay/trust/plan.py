@@ -188,6 +188,7 @@ def plan_snapshot(
     ``pins``: the files of roles that witnesses do not sign and an online role delegates: these are held by their hash.
     """
     meta = raw_listings(previous) if previous else {}
+    is_plain = not pins and (previous is None or (isinstance(previous, LeanSnapshot) and previous.is_plain))
     for role, version in versions.items():
         old = meta.get(f"{role}.json")
         if old is not None and version < old["version"]:
@@ -201,7 +202,7 @@ def plan_snapshot(
         pinned = {"hashes": {"sha256": sha256_of(pins[role])}} if pins and role in pins else {}
         meta[f"{role}.json"] = {"version": version, **pinned}
     version = previous.version + 1 if previous else 1
-    return LeanSnapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta)
+    return LeanSnapshot(version, SPEC_VERSION, now + lifetimes.snapshot, meta, is_plain=is_plain)
 
 
 def plan_timestamp(

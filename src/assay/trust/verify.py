@@ -272,11 +272,12 @@ def _require_no_rollback(old: Snapshot, new: Snapshot) -> None:
     listed = raw_listings(new)
     for name, meta in raw_listings(old).items():
         successor = listed.get(name)
-        role = name.removesuffix(".json")
         if successor is None:
-            raise NotFresh("a role vanished from the snapshot", subject=role, rule="role-vanished")
+            raise NotFresh(
+                "a role vanished from the snapshot", subject=name.removesuffix(".json"), rule="role-vanished"
+            )
         if successor["version"] < meta["version"]:
-            raise _rollback(role, meta["version"], successor["version"])
+            raise _rollback(name.removesuffix(".json"), meta["version"], successor["version"])
 
 
 def _rollback(role: str, trusted: int, found: int) -> NotFresh:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.index.ledger.schema import events, files, head, outbox, publications
@@ -186,6 +186,11 @@ def take_epoch(connection: Connection) -> int:
     return epoch
 
 
+def has_open_intent(connection: Connection) -> bool:
+    """Whether an intent was committed and not finished."""
+    return connection.scalar(select(publications.c.number).where(publications.c.done.is_(False)).limit(1)) is not None
+
+
 def open_intent(connection: Connection) -> Intent | None:
     """The intent that was committed and not finished, or None."""
     row = connection.execute(select(publications).where(publications.c.done.is_(False))).mappings().first()
@@ -198,9 +203,9 @@ def open_intent(connection: Connection) -> Intent | None:
 
 def has_pending(connection: Connection) -> bool:
     """Whether anything waits in the outbox, or an event waits to be logged."""
-    proposed = select(func.count()).select_from(outbox).where(outbox.c.state == "pending")
+    proposed = select(outbox.c.seq).where(outbox.c.state == "pending").limit(1)
     happened = select(events.c.id).where(events.c.publication.is_(None)).limit(1)
-    return bool(connection.scalar(proposed)) or connection.scalar(happened) is not None
+    return connection.scalar(proposed) is not None or connection.scalar(happened) is not None
 
 
 def pending_count(connection: Connection) -> int:
@@ -250,7 +255,8 @@ def _rows_of(connection: Connection, number: int) -> list[OutboxRow]:
 def refuse(connection: Connection, seq: int, reason: str) -> None:
     """Take a proposal out of line for good, with the ``reason`` that its uploader will read."""
     connection.execute(update(outbox).where(outbox.c.seq == seq).values(state="refused", reason=reason[:1000]))
-    mine = (files.c.proposal == seq, files.c.state == "pending")
+    project = select(outbox.c.project).where(outbox.c.seq == seq).scalar_subquery()
+    mine = (files.c.project == project, files.c.proposal == seq, files.c.state == "pending")
     connection.execute(update(files).where(*mine).values(state="refused"))
 
 

@@ -108,6 +108,7 @@ projects = Table(
     Column("created_by", String(64), nullable=False),
     Column("upstream_etag", String(200)),
     Column("upstream_checked", Instant),
+    Index("projects_made", "created_by", "created"),
 )
 
 grants = Table(
@@ -162,7 +163,7 @@ outbox = Table(
     Column("seq", Integer, primary_key=True),
     Column("project", String(100), nullable=False),
     Column("proposal", JSON, nullable=False),
-    Column("publication", Integer),
+    Column("publication", Integer, index=True),
     Column("state", String(16), nullable=False),
     Column("reason", String(1000)),
     Index("outbox_open", "state", "seq"),
@@ -177,7 +178,7 @@ publications = Table(
     Column("epoch", Integer, nullable=False),
     Column("renewals", JSON, nullable=False),
     Column("offline", JSON, nullable=False),
-    Column("done", Boolean, nullable=False),
+    Column("done", Boolean, nullable=False, index=True),
 )
 """A row is a committed intent to publish; ``time``, ``renewals`` (bins) and ``offline`` (role -> version from the
 inbox) make its plan repeatable byte for byte."""

@@ -130,8 +130,7 @@ class Publisher:
         """
         if self._paused_until is not None and now < self._paused_until:
             return False
-        with self._ledger.write() as connection:
-            intent = ledger_rows.open_intent(connection)
+        intent = self._interrupted()
         if intent is None:
             intent = self._intend(now.replace(microsecond=0))
         if intent is None:
@@ -194,6 +193,13 @@ class Publisher:
             self._renewals.set(name, expires)
         return self._number
 
+    def _interrupted(self) -> Intent | None:
+        with self._ledger.read() as connection:
+            if not ledger_rows.has_open_intent(connection):
+                return None
+        with self._ledger.write() as connection:
+            return ledger_rows.open_intent(connection)
+
     def _take_back(self, intent: Intent, error: WitnessRefused) -> None:
         """Every witness refused, so nobody relies on ``intent``; the proposal that it is about goes for good."""
         logger.error("every witness refused a publication: %s [%s]", error, error.rule)
@@ -209,10 +215,12 @@ class Publisher:
     def _intend(self, now: datetime) -> Intent | None:
         """Promise a publication of whatever waits or is due, if anything does."""
         offline = self._offered(now)
+        if not offline and self.due_at(now) > now:
+            with self._ledger.read() as connection:
+                if not ledger_rows.has_pending(connection):
+                    return None
+        self._require_clock(now)
         with self._ledger.write() as connection:
-            if not offline and not ledger_rows.has_pending(connection) and self.due_at(now) > now:
-                return None
-            self._require_clock(now)
             return ledger_rows.commit_intent(connection, self._epoch, now, self._renewals.due(now), offline)
 
     def _offered(self, now: datetime) -> dict[str, int]:
