@@ -17,7 +17,7 @@ from securesystemslib.formats import encode_canonical
 from assay.model.errors import VerificationFailed
 
 _FRACTIONS = [re.compile(before + rb"-?\d+[.eE]") for before in (rb'":', rb",", rb"\[")]
-"""One pattern for each beginning of a number: with a fixed first byte ``re`` skips to it. Times in strings have none."""
+"""One pattern for each beginning of a number: with a fixed first byte ``re`` skips to it. Times in strings have none"""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _ESCAPE = re.compile(rb"\\(.)")
@@ -36,9 +36,9 @@ def encode(document: dict[str, Any], integral: str | None = None) -> bytes:
         if integral is not None:
             rest = {name: value for name, value in document.items() if name != integral}
             searched = orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)
-        if not (_has_fraction(searched) and _has_fraction(_STRING.sub(b"", searched))):  # most are times in strings
+        if not (_has_fraction(searched) and _has_fraction(_STRING.sub(b'""', searched))):  # most are times in strings
             with suppress(KeyError):
-                return _ESCAPE.sub(lambda found: _SAME[found[1]], fast) if b"\" in fast else fast
+                return _ESCAPE.sub(lambda found: _SAME[found[1]], fast) if b"\\" in fast else fast
         return str(encode_canonical(document)).encode("utf-8")
     except (TypeError, ValueError, FormatError) as error:
         raise VerificationFailed(f"no canonical JSON for this document: {error}", rule="malformed") from error
