@@ -267,8 +267,8 @@ def _seal(index: WitnessedIndex, folder: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     plan_sealing(index.data, folder, now)
     draft = OfflineDraft(folder)
-    sign_seal(draft, now, Lifetimes())
-    draft.cosign(str(index.data.keys.path("targets")), lambda _: "")
+    sealed = sign_seal(draft, now, Lifetimes())
+    draft.sign(str(index.data.keys.path("targets")), lambda _: "", sealed.bodies)
     hand_over(draft, index.data, now)
     assert index.sign()
 
@@ -293,7 +293,7 @@ def _settle(index: WitnessedIndex, folder: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     settled = plan_claims(index.data, folder, [], now)
     draft = OfflineDraft(folder)
-    draft.cosign(str(index.data.keys.path("targets")), lambda _: "", settled.roles)
+    draft.sign(str(index.data.keys.path("targets")), lambda _: "", settled.bodies)
     hand_over(draft, index.data, now)
     assert index.sign()
 

@@ -87,7 +87,7 @@ class House:
         folder = self.index.folder / name
         settled = plan_claims(self.index.data, folder, [ProjectName(project) for project in revoke], self.index.now)
         draft = OfflineDraft(folder)
-        draft.cosign(str(self.index.data.keys.path("targets")), lambda _: "", settled.roles)
+        draft.sign(str(self.index.data.keys.path("targets")), lambda _: "", settled.bodies)
         hand_over(draft, self.index.data, self.index.now)
         self.index.sign()
 
@@ -95,8 +95,8 @@ class House:
         folder = self.index.folder / name
         plan_sealing(self.index.data, folder, self.index.now)
         draft = OfflineDraft(folder)
-        sign_seal(draft, self.index.now, Lifetimes())
-        draft.cosign(str(self.index.data.keys.path("targets")), lambda _: "")
+        sealed = sign_seal(draft, self.index.now, Lifetimes())
+        draft.sign(str(self.index.data.keys.path("targets")), lambda _: "", sealed.bodies)
         hand_over(draft, self.index.data, self.index.now)
         self.index.sign()
 

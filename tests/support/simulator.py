@@ -30,7 +30,7 @@ from assay.trust.plan import (
     plan_timestamp,
     succinct_roles,
 )
-from assay.trust.seal import SealedFile, plan_seal, with_seal
+from assay.trust.seal import SealedFile, in_groups, plan_seal, seal_bits, with_seal
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, drive, lookup, refresh
 from assay.trust.verify import TrustedMetadata
 
@@ -210,7 +210,8 @@ def verdict(
 def seal(index: Simulator, number: int, files: list[SealedFile], merged: list[str] | None = None) -> None:
     """What the offline ceremony does."""
     one_time = CryptoSigner.generate_ed25519()
-    for role, body in plan_seal(number, files, one_time.public_key, index.now, LIFETIMES):
+    bits = seal_bits(len(files))
+    for role, body in plan_seal(number, bits, in_groups(files, bits), one_time.public_key, index.now, LIFETIMES):
         index.put(role, body, one_time)
     top = index.roles[TARGETS]
     assert isinstance(top, Targets)

@@ -11,7 +11,7 @@ from tuf.api.metadata import Targets
 from assay.model.digests import sha256_of
 from assay.model.errors import CallerError
 from assay.trust.layout import TARGETS, Lifetimes, TargetPath
-from assay.trust.seal import SealedFile, hash_prefixes, plan_seal, seals_of, seals_to_merge
+from assay.trust.seal import SealedFile, hash_prefixes, plan_seal, seal_bits, seals_of, seals_to_merge
 from support.simulator import NOW, AssayClient, Simulator, StockClient, both, seal, target, verdict
 
 SEALED = "packages/demo/1.0/demo-1.0-py3-none-any.whl"
@@ -94,6 +94,6 @@ def test_every_hash_has_exactly_one_bin(bits: int, digest: bytes) -> None:
 def test_an_empty_seal_and_a_doubled_path_are_refused() -> None:
     key = CryptoSigner.generate_ed25519().public_key
     with pytest.raises(CallerError, match="nothing to seal"):
-        list(plan_seal(1, [], key, NOW, Lifetimes()))
+        seal_bits(0)
     with pytest.raises(CallerError, match="twice"):
-        list(plan_seal(1, [sealed(SEALED, b"a"), sealed(SEALED, b"b")], key, NOW, Lifetimes()))
+        list(plan_seal(1, 0, [[sealed(SEALED, b"a"), sealed(SEALED, b"b")]], key, NOW, Lifetimes()))

@@ -28,7 +28,7 @@ from assay.trust.plan import (
     plan_timestamp,
     succinct_roles,
 )
-from assay.trust.seal import SealedFile, plan_seal, seals_of, seals_to_merge, with_seal
+from assay.trust.seal import SealedFile, in_groups, plan_seal, seal_bits, seals_of, seals_to_merge, with_seal
 from assay.trust.witness_memory import Approval, Identity, RuleLimits
 from assay.trust.witness_rule import judge
 from assay.witness.keys import PublicKeys, WitnessKeys
@@ -141,7 +141,8 @@ class Index:
             files.append(SealedFile(TargetPath(path), len(data), sha256_of(data)))
         onetime = CryptoSigner.generate_ed25519()
         number = self.seals + 1
-        for role, signed in plan_seal(number, files, onetime.public_key, self.now, LIFETIMES):
+        bits = seal_bits(len(files))
+        for role, signed in plan_seal(number, bits, in_groups(files, bits), onetime.public_key, self.now, LIFETIMES):
             self.put(role, signed, onetime)
         self.seals = number
         expires = self.now + LIFETIMES.targets

@@ -176,7 +176,7 @@ def sign(folder: Path, key: str) -> None:
     click.echo(f"the draft starts from the root sha256:{draft.root_fingerprint()}; compare it with the one you know")
     settled = read_claims(draft, _now(), Lifetimes())
     _tell(settled)
-    keyid = draft.cosign(key, secrets_from_environment(os.environ, key), settled.roles)
+    keyid = draft.sign(key, secrets_from_environment(os.environ, key), settled.bodies)
     missing = draft.missing_signatures()
     state = "complete: assay claim publish" if not missing else f"{missing} more holders must sign"
     click.echo(f"signed by {keyid[:16]}; {state}")
@@ -236,7 +236,7 @@ def _tell(settled: SettledClaims) -> None:
     ]
     for line in (*lines, *(f"revokes {project}" for project in settled.revoked)):
         click.echo(line)
-    click.echo(f"{settled.total} claims are settled then, in {len(settled.roles) - 1} roles")
+    click.echo(f"{settled.total} claims are settled then, in {len(settled.bodies) - 1} roles")
 
 
 def _uploader(url: str | None, token_file: Path | None) -> Uploader:

@@ -1,15 +1,13 @@
 """``assay log verify``: does the index show everybody the same, and is everything that it signed in its log?"""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from assay.cli.output import json_option, print_result
+from assay.cli.progress import told_progress
 from assay.client.explain import explain_release
 from assay.client.log.audit import FullAudit, LogAuditor, opened_log
 from assay.client.log.heads import BelievedLog
@@ -66,9 +64,8 @@ async def _targets_of(auditor: LogAuditor, release: str) -> list[tuple[VerifiedT
 
 
 async def _audit(auditor: LogAuditor, log: BelievedLog, *, quiet: bool) -> FullAudit:
-    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("reading the log", total=log.stated.size)
-        return await auditor.audit(log, lambda done: progress.update(task, completed=done))
+    with told_progress("reading the log", quiet=quiet) as progress:
+        return await auditor.audit(log, lambda done: progress(done, log.stated.size))
 
 
 def _tell(log: BelievedLog, proved: Sequence[tuple[TargetPath, int]], audit: FullAudit | None) -> list[str]:

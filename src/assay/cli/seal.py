@@ -7,12 +7,13 @@ import click
 
 from assay.cli.desk import data_option, now
 from assay.cli.output import json_option, print_result
+from assay.cli.progress import told_progress
 from assay.index.config import DataFolder
 from assay.index.handover import hand_over
 from assay.index.sealing import plan_sealing
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.passphrase import secrets_from_environment
-from assay.keys.sealing import KIND, sign_seal
+from assay.keys.sealing import KIND, Sealed, read_seal, sign_seal
 from assay.trust.layout import Lifetimes
 
 folder_argument = click.argument("folder", metavar="DRAFT", type=click.Path(path_type=Path, file_okay=False))
@@ -57,21 +58,23 @@ def plan(folder: Path, data: Path, as_json: bool) -> None:
 @key_option
 def sign(folder: Path, key: str) -> None:
     """Offline: sign the seal with a key that is made for it and then destroyed; add the first holder's signature."""
-    draft = OfflineDraft(folder)
-    click.echo(f"the draft starts from the root sha256:{draft.root_fingerprint()}; compare it with the one you know")
-    sealed = sign_seal(draft, now(), Lifetimes())
+    draft = _opened(folder)
+    with told_progress("sealing") as progress:
+        sealed = sign_seal(draft, now(), Lifetimes(), progress)
     click.echo(f"{sealed.seal}: {sealed.files} files in {sealed.roles} roles; its key is gone")
-    _cosign(draft, key)
+    _sign(draft, key, sealed)
 
 
 @command.command()
 @folder_argument
 @key_option
 def cosign(folder: Path, key: str) -> None:
-    """Offline: add another holder's signature."""
-    draft = OfflineDraft(folder)
-    draft.plan(KIND)
-    _cosign(draft, key)
+    """Offline: work the seal out again, compare, and add another holder's signature."""
+    draft = _opened(folder)
+    with told_progress("comparing") as progress:
+        sealed = read_seal(draft, now(), Lifetimes(), progress)
+    click.echo(f"{sealed.seal}: {sealed.files} files in {sealed.roles} roles, as the draft lists them")
+    _sign(draft, key, sealed)
 
 
 @command.command()
@@ -85,8 +88,16 @@ def publish(folder: Path, data: Path) -> None:
     click.echo(f"{count} signed roles are in the inbox; the signer publishes them within seconds")
 
 
-def _cosign(draft: OfflineDraft, key: str) -> None:
-    keyid = draft.cosign(key, secrets_from_environment(os.environ, key))
+def _opened(folder: Path) -> OfflineDraft:
+    draft = OfflineDraft(folder)
+    click.echo(f"the draft starts from the root sha256:{draft.root_fingerprint()}; compare it with the one you know")
+    return draft
+
+
+def _sign(draft: OfflineDraft, key: str, sealed: Sealed) -> None:
+    if len(sealed.bodies) > 1:
+        click.echo(f"renews the settled claims as they are, in {len(sealed.bodies) - 1} roles")
+    keyid = draft.sign(key, secrets_from_environment(os.environ, key), sealed.bodies)
     missing = draft.missing_signatures()
     state = "complete: assay seal publish" if not missing else f"{missing} more holders must sign: assay seal cosign"
     click.echo(f"signed by {keyid[:16]}; {state}")

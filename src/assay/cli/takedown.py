@@ -12,7 +12,8 @@ from assay.index.handover import hand_over
 from assay.index.takedown import plan_takedown
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.passphrase import secrets_from_environment
-from assay.keys.takedown import KIND, SIGNED
+from assay.keys.takedown import KIND, read_takedown
+from assay.trust.layout import Lifetimes
 
 
 @click.group()
@@ -37,9 +38,11 @@ def plan(folder: Path, paths: tuple[str, ...], data: Path) -> None:
 def sign(folder: Path, key: str) -> None:
     """Offline: add a holder's signature."""
     draft = OfflineDraft(folder)
-    for path in draft.plan(KIND)["paths"]:
+    click.echo(f"the draft starts from the root sha256:{draft.root_fingerprint()}; compare it with the one you know")
+    takedown = read_takedown(draft, now(), Lifetimes())
+    for path in takedown.paths:
         click.echo(f"takes down: {path}")
-    keyid = draft.cosign(key, secrets_from_environment(os.environ, key), SIGNED)
+    keyid = draft.sign(key, secrets_from_environment(os.environ, key), takedown.bodies)
     missing = draft.missing_signatures()
     state = "complete: assay takedown publish" if not missing else f"{missing} more holders must sign"
     click.echo(f"signed by {keyid[:16]}; {state}")

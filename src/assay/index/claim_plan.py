@@ -7,7 +7,8 @@ from pathlib import Path
 from assay.index.config import DataFolder
 from assay.index.handover import read_published
 from assay.index.signer.claims import published_claims
-from assay.keys.claiming import KIND, SettledClaims, draft_claims
+from assay.index.signer.state import PublishedState
+from assay.keys.claiming import KIND, SettledClaims, read_claims
 from assay.keys.offline_draft import OfflineDraft
 from assay.model.errors import NotFound
 from assay.model.names import ProjectName
@@ -31,14 +32,19 @@ def plan_claims(data: DataFolder, folder: Path, revoke: Sequence[ProjectName], n
         for project, claim in found.items()
         if project not in revoke and (not claim.is_settled or stated_claim(claim.role) != claim.claim)
     ]
-    meta = state.snapshot.meta if state.snapshot else {}
-    listed = {name.removesuffix(".json"): entry.version for name, entry in meta.items()}
     facts = {
         "adopt": [claim.claim.project for claim in waiting],
         "revoke": {project: found[project].role.version for project in revoke},
-        "versions": {role: version for role, version in listed.items() if is_claiming(role, CLAIMED)},
+        "versions": claimed_versions(state),
     }
     current = {ROOT: state.root, TARGETS: state.role_file(TARGETS)}
     current |= {role: state.role_file(role) for role in state.ask(all_delegating(state.trusted, CLAIMED))}
     current |= {claim.claim.role: claim.data for claim in waiting}
-    return draft_claims(OfflineDraft.create(folder, KIND, current, facts), now, Lifetimes())
+    return read_claims(OfflineDraft.create(folder, KIND, current, facts, now), now, Lifetimes())
+
+
+def claimed_versions(state: PublishedState) -> dict[str, int]:
+    """The newest version that each role of the settled claims ever had, retired ones too."""
+    meta = state.snapshot.meta if state.snapshot else {}
+    listed = {name.removesuffix(".json"): entry.version for name, entry in meta.items()}
+    return {role: version for role, version in listed.items() if is_claiming(role, CLAIMED)}

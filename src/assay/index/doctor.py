@@ -24,8 +24,10 @@ from assay.model.digests import Sha256
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError
 from assay.model.names import ProjectName
+from assay.trust.claim_search import all_delegating
+from assay.trust.claims import settled_by
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, ROOT, TARGETS, Lifetimes, TargetPath, file_target, page_target
+from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, Lifetimes, TargetPath, file_target, page_target
 
 Severity = Literal["note", "wrong"]
 
@@ -94,10 +96,16 @@ def _freshness(
             "wrong", "timestamp", f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC", "start the signer"
         )
     root = parse_envelope(state.root, Root, ROOT).signed
+    settled = state.ask(all_delegating(state.trusted, CLAIMED))
     ends = {ROOT: root.expires, TARGETS: state.targets().expires, BINS: state.bins().expires}
-    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins}
+    ends |= {CLAIMED: min(role.expires for role in settled.values())} if settled else {}
+    spans = {ROOT: lifetimes.root, TARGETS: lifetimes.targets, BINS: lifetimes.bins, CLAIMED: lifetimes.claimed}
     for reminder in reminders(ends, spans, now):
-        yield Finding("wrong" if reminder.days_left < 0 else "note", reminder.role, str(reminder), "docs/ceremony.md")
+        step = "assay claim plan, or seal plan" if reminder.role == CLAIMED else "docs/ceremony.md"
+        yield Finding("wrong" if reminder.days_left < 0 else "note", reminder.role, str(reminder), step)
+    if settled and set(settled_by(state.targets())) != set(root.roles[TARGETS].keyids):
+        text = "settled claims are still signed by former holders of targets: their keys count until it is renewed"
+        yield Finding("wrong", CLAIMED, text, "assay claim plan, or seal plan")
 
 
 def _page(state: PublishedState, project: ProjectName, findings: list[Finding]) -> ProjectPage | None:

@@ -1,29 +1,32 @@
 """The index's half of a sealing: what would be sealed, read from what the index signed and not from its database."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import orjson
+from tuf.api.metadata import Targets
 
-from assay import durable
 from assay.formats.manifest import MANIFEST, render_manifest
 from assay.formats.pages import PageFile, ProjectPage, version_of
+from assay.index.claim_plan import claimed_versions
 from assay.index.config import DataFolder, load_config
 from assay.index.handover import read_published
 from assay.index.published import PublishedStore
 from assay.index.signer.claims import is_sealed, published_claims
 from assay.index.signer.state import PublishedState
 from assay.keys.offline_draft import OfflineDraft
-from assay.keys.sealing import FILES, KIND, encode_sealed
+from assay.keys.sealing import KIND, write_list
 from assay.model.digests import parse_sha256, sha256_of
 from assay.model.errors import CallerError
 from assay.model.names import ProjectName, parse_project_name
 from assay.model.releases import is_closed
+from assay.trust.claim_search import all_delegating
 from assay.trust.claims import custom_of
-from assay.trust.layout import ROOT, TARGETS, TargetPath, hashed_path
+from assay.trust.envelope import parse_envelope
+from assay.trust.layout import CLAIMED, ROOT, TARGETS, TargetPath, hashed_path
 from assay.trust.seal import SealedFile, seals_of, seals_to_merge
 
 
@@ -52,11 +55,12 @@ def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
     merged = seals_to_merge(seals)
     number = max((int(seal.removeprefix("seal-")) for seal in state.seals_ever()), default=0) + 1
     current = {ROOT: state.root, TARGETS: state.role_file(TARGETS)}
+    current |= {role: state.role_file(role) for role in state.ask(all_delegating(state.trusted, CLAIMED))}
     for seal in merged:
         current |= {role: state.role_file(role) for role in state.roles_below(seal)}
-    draft = OfflineDraft.create(folder, KIND, current, {"number": number, "merged": merged})
-    lines = b"".join(orjson.dumps(encode_sealed(file)) + b"\n" for file in files)
-    durable.write_file(draft.folder / FILES, lines)
+    total = len(files) + _count(state, merged)
+    facts = {"number": number, "merged": merged, "files": total, "claimed_versions": claimed_versions(state)}
+    write_list(OfflineDraft.create(folder, KIND, current, facts, now), files)
     published.write({_manifest_name(path, body): body for path, body in manifests.items()})
     return SealPlan(
         seal=f"seal-{number}",
@@ -66,6 +70,12 @@ def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
         merged=tuple(merged),
         origins=Counter(str(file.custom.get("origin", "unknown")) for file in new),
     )
+
+
+def _count(state: PublishedState, seals: Sequence[str]) -> int:
+    """How many files the published ``seals`` have."""
+    roles = [role for seal in seals for role in state.roles_below(seal)]
+    return sum(len(parse_envelope(state.role_file(role), Targets, role).signed.targets) for role in roles)
 
 
 def _unsealed(state: PublishedState) -> Iterator[SealedFile]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from assay.index.config import DataFolder
 from assay.index.handover import read_published
 from assay.keys.offline_draft import OfflineDraft
-from assay.keys.takedown import KIND, draft_takedown
+from assay.keys.takedown import KIND, read_takedown
 from assay.model.errors import NotFound
 from assay.trust.layout import ROOT, TAKEDOWN, TARGETS, Lifetimes, TargetPath
 
@@ -25,4 +25,4 @@ def plan_takedown(data: DataFolder, folder: Path, paths: Sequence[str], now: dat
     listed = state.snapshot.meta.get(f"{TAKEDOWN}.json") if state.snapshot else None
     facts = {"paths": sorted(set(paths)), "version": listed.version + 1 if listed else 1}
     current = {ROOT: state.root, TARGETS: state.role_file(TARGETS)}
-    return draft_takedown(OfflineDraft.create(folder, KIND, current, facts), now, Lifetimes())
+    return read_takedown(OfflineDraft.create(folder, KIND, current, facts, now), now, Lifetimes()).paths

@@ -8,12 +8,11 @@ the project is the index's word alone.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import Root, Targets
 
 from assay.keys.offline_draft import OfflineDraft
-from assay.model.errors import CallerError
 from assay.model.names import ProjectName, parse_project_name
 from assay.trust.claims import (
     Claim,
@@ -35,34 +34,20 @@ KIND: Final = "claims"
 
 @dataclass(frozen=True, slots=True)
 class SettledClaims:
-    """What the holders decide on. ``roles``: what they sign."""
+    """What the holders decide on. ``bodies``: the roles that they sign."""
 
     adopted: tuple[Claim, ...]
     revoked: tuple[ProjectName, ...]
     total: int
-    roles: tuple[str, ...]
-
-
-def draft_claims(draft: OfflineDraft, now: datetime, lifetimes: Lifetimes) -> SettledClaims:
-    """Put the new ``claimed`` and ``targets`` that ``draft`` plans there, for the holders to sign.
-
-    Raises VerificationFailed for a claim that its developers did not sign, CallerError when it was signed before.
-    """
-    if draft.files():
-        raise CallerError(
-            "this draft was signed already; holders add their signature with sign", subject=str(draft.folder)
-        )
-    return _settle(draft, draft.plan(KIND), now, lifetimes, write=True)
+    bodies: Mapping[str, Targets]
 
 
 def read_claims(draft: OfflineDraft, now: datetime, lifetimes: Lifetimes) -> SettledClaims:
-    """What a draft's holders are asked to sign, worked out again from what the draft starts from."""
-    return _settle(draft, draft.plan(KIND), now, lifetimes, write=False)
+    """What a draft's holders are asked to sign, worked out from its plan and what developers signed.
 
-
-def _settle(
-    draft: OfflineDraft, plan: Mapping[str, Any], now: datetime, lifetimes: Lifetimes, *, write: bool
-) -> SettledClaims:
+    Raises VerificationFailed for a claim that its developers did not sign, CallerError, NotFresh.
+    """
+    plan, made = draft.plan(KIND), draft.made(KIND, now)
     root = draft.current_root()
     targets = draft.current(TARGETS, root)
     published = _published(draft, targets)
@@ -72,16 +57,43 @@ def _settle(
     revoked = {parse_project_name(name): int(version) for name, version in plan["revoke"].items()}
     for project in revoked:
         claims.pop(project, None)
+    bodies, renewed = _signed_by_holders(root, targets, published, claims, plan["versions"], made, lifetimes)
+    bodies[CLAIMED] = with_revocations(bodies[CLAIMED], revoked)
+    return SettledClaims(tuple(adopted), tuple(sorted(revoked)), len(claims), {**bodies, TARGETS: renewed})
+
+
+def renewed_claims(
+    draft: OfflineDraft, targets: Targets, versions: Mapping[str, int], now: datetime, lifetimes: Lifetimes
+) -> tuple[dict[str, Targets], Targets]:
+    """``claimed`` and all below it for another while, unchanged, and ``targets`` naming the holders of now for it.
+
+    For whoever signs ``targets`` anyway: nothing below ``packages/`` is found once ``claimed`` has expired. Without
+    claims there is nothing to renew.
+    """
+    root = draft.current_root()
+    published = _published(draft, targets)
+    if not published:
+        return {}, targets
+    claims = {project: claim for role in published.values() for project, claim in claims_in(role).items()}
+    return _signed_by_holders(root, targets, published, claims, versions, now, lifetimes)
+
+
+def _signed_by_holders(
+    root: Root,
+    targets: Targets,
+    published: Mapping[str, Targets],
+    claims: Mapping[ProjectName, Claim],
+    versions: Mapping[str, int],
+    now: datetime,
+    lifetimes: Lifetimes,
+) -> tuple[dict[str, Targets], Targets]:
+    """The roles that delegate ``claims``, and the next ``targets``, both naming the holders that ``root`` has now."""
     holders = root.roles[TARGETS]
     keys = [root.keys[keyid] for keyid in holders.keyids]
     tree = plan_delegations(CLAIMED, claims, keys, holders.threshold)
-    bodies = with_changed(tree, published, plan["versions"], tree, now + lifetimes.claimed)
-    bodies[CLAIMED] = with_revocations(bodies[CLAIMED], revoked)
+    bodies = with_changed(tree, published, versions, tree, now + lifetimes.claimed)
     delegation, known = with_claims_delegation(keys, holders.threshold, CLAIMED)
-    renewed = with_delegations(targets, {CLAIMED: delegation}, known, set(), now + lifetimes.targets)
-    for role, body in {**bodies, TARGETS: renewed}.items() if write else ():
-        draft.put(role, body, [])
-    return SettledClaims(tuple(adopted), tuple(sorted(revoked)), len(claims), (TARGETS, *bodies))
+    return bodies, with_delegations(targets, {CLAIMED: delegation}, known, set(), now + lifetimes.targets)
 
 
 def _published(draft: OfflineDraft, targets: Targets) -> dict[str, Targets]:

@@ -21,7 +21,7 @@ from assay.model.errors import AssayError, InvalidName, VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
 from assay.trust import canonical
 from assay.trust.envelope import Envelope
-from assay.trust.layout import PACKAGE_PATHS, SPEC_VERSION, TargetPath
+from assay.trust.layout import CLAIMED, PACKAGE_PATHS, SPEC_VERSION, TargetPath
 from assay.trust.verify import require_role_signed
 
 CLAIM_PREFIX: Final = "claim-"
@@ -287,6 +287,12 @@ def with_claims_delegation(keys: Iterable[Key], threshold: int, top: str) -> tup
     """The delegation of ``targets`` to ``top``, and its keys."""
     known = {key.keyid: key for key in keys}
     return DelegatedRole(top, sorted(known), threshold, terminating=False, paths=PACKAGE_PATHS), known
+
+
+def settled_by(targets: Targets) -> list[str]:
+    """The ids of the keys that sign ``claimed``; none where ``targets`` delegates nothing to it."""
+    role = (targets.delegations.roles or {}).get(CLAIMED) if targets.delegations else None
+    return list(role.keyids) if role else []
 
 
 def with_revocations(role: Targets, revoked: Mapping[ProjectName, int]) -> Targets:

@@ -33,7 +33,9 @@ MAX_SEALS: Final = 6
 FILES_PER_BIN: Final = 400
 MAX_BITS: Final = 14
 _ONE_LEVEL_BITS: Final = 8
-_FIRST_LEVEL_BITS: Final = 7
+GROUP_BITS: Final = 7
+"""Also how many bits the first of two levels has."""
+
 MANIFEST: Final = "manifest.json"
 
 
@@ -47,26 +49,54 @@ class SealedFile:
     custom: Mapping[str, Any] = field(default_factory=dict)
 
 
+def seal_bits(files: int) -> int:
+    """How many leading bits of a path's hash choose its bin in a seal of so many ``files``. Raises CallerError."""
+    if not files:
+        raise CallerError("there is nothing to seal", rule="seal-empty")
+    return min(MAX_BITS, max(0, ceil(log2(files / FILES_PER_BIN))))
+
+
+def seal_group(path: TargetPath) -> int:
+    """Which of ``2**GROUP_BITS`` groups of neighbouring hashes has ``path``: a large seal is made group by group."""
+    return _leading(path, GROUP_BITS)
+
+
 def plan_seal(
-    number: int, files: Iterable[SealedFile], key: Key, now: datetime, lifetimes: Lifetimes
+    number: int,
+    bits: int,
+    groups: Iterable[Iterable[SealedFile]],
+    key: Key,
+    now: datetime,
+    lifetimes: Lifetimes,
 ) -> Iterator[tuple[str, Targets]]:
     """The roles of seal ``number``: its bins, then the roles that delegate to them, ``seal-N`` itself last.
 
-    All are version 1 and signed by ``key`` alone. Raises CallerError for an empty seal or a path that comes twice.
+    ``groups``: the files by the leading ``min(bits, GROUP_BITS)`` bits of their hash, in order; only one of them is in
+    memory at a time. All roles are version 1, signed by ``key`` alone. Raises CallerError for a path that comes twice.
     """
-    by_bin, bits = _group(list(files))
     expires = now + lifetimes.seal
     top = f"{SEAL_PREFIX}{number}"
-    for index in range(2**bits):
-        yield bin_name(top, index, bits), Targets(1, SPEC_VERSION, expires, by_bin.pop(index, {}))
+    for group, files in enumerate(groups):
+        by_bin = _group(files, bits)
+        each = 2 ** (bits - min(bits, GROUP_BITS))
+        for index in range(group * each, (group + 1) * each):
+            yield bin_name(top, index, bits), Targets(1, SPEC_VERSION, expires, by_bin.pop(index, {}))
     if bits <= _ONE_LEVEL_BITS:
         yield top, _delegating(top, range(2**bits), bits, key, expires)
         return
-    below = 2 ** (bits - _FIRST_LEVEL_BITS)
-    for index in range(2**_FIRST_LEVEL_BITS):
-        name = bin_name(top, index, _FIRST_LEVEL_BITS)
+    below = 2 ** (bits - GROUP_BITS)
+    for index in range(2**GROUP_BITS):
+        name = bin_name(top, index, GROUP_BITS)
         yield name, _delegating(top, range(index * below, (index + 1) * below), bits, key, expires)
-    yield top, _delegating(top, range(2**_FIRST_LEVEL_BITS), _FIRST_LEVEL_BITS, key, expires)
+    yield top, _delegating(top, range(2**GROUP_BITS), GROUP_BITS, key, expires)
+
+
+def in_groups(files: Iterable[SealedFile], bits: int) -> list[list[SealedFile]]:
+    """``files`` as ``plan_seal`` takes them, where all of them fit into memory."""
+    groups: list[list[SealedFile]] = [[] for _ in range(2 ** min(bits, GROUP_BITS))]
+    for file in files:
+        groups[_leading(file.path, min(bits, GROUP_BITS))].append(file)
+    return groups
 
 
 def bin_name(top: str, index: int, bits: int) -> str:
@@ -124,18 +154,20 @@ def seals_to_merge(existing: Sequence[str]) -> list[str]:
     return list(existing[: max(0, len(existing) + 1 - MAX_SEALS)])
 
 
-def _group(files: list[SealedFile]) -> tuple[dict[int, dict[str, TargetFile]], int]:
-    if not files:
-        raise CallerError("there is nothing to seal", rule="seal-empty")
-    bits = min(MAX_BITS, max(0, ceil(log2(len(files) / FILES_PER_BIN))))
+def _leading(path: TargetPath, bits: int) -> int:
+    """The value of the leading ``bits`` bits of the path's hash."""
+    return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - bits)
+
+
+def _group(files: Iterable[SealedFile], bits: int) -> dict[int, dict[str, TargetFile]]:
     by_bin: dict[int, dict[str, TargetFile]] = defaultdict(dict)
     for file in files:
-        index = int.from_bytes(sha256(file.path.encode()).digest()[:4], "big") >> (32 - bits)
+        index = _leading(file.path, bits)
         if file.path in by_bin[index]:
             raise CallerError("a path comes twice", subject=file.path, rule="seal-duplicate")
         extra = {"custom": dict(file.custom)} if file.custom else {}
         by_bin[index][file.path] = TargetFile(file.length, {"sha256": file.sha256}, file.path, extra)
-    return by_bin, bits
+    return by_bin
 
 
 def _delegating(top: str, indexes: Iterable[int], child_bits: int, key: Key, expires: datetime) -> Targets:

@@ -10,6 +10,7 @@ from assay.cli.output import json_option, print_result
 from assay.keys.ceremony import assembling
 from assay.keys.ceremony.audit import audit as audit_stick
 from assay.keys.ceremony.bulletin import bulletin_of, render_announcement, render_bulletin
+from assay.keys.ceremony.current import settled_end
 from assay.keys.ceremony.publishing import publish_offline
 from assay.keys.ceremony.report import render_html, render_text
 from assay.keys.ceremony.stick import Stick
@@ -80,8 +81,8 @@ def reminders(ctx: click.Context, index: str, current: Path | None, calendar: Pa
         raise CallerError("say --current: the metadata that counts now")
     found = read_current(current)
     lives = Lifetimes()
-    expiries = {role: found.role(role).expires for role in OFFLINE_ROLES}
-    lifetimes = {"root": lives.root, "targets": lives.targets, "bins": lives.bins}
+    expiries = {role: found.role(role).expires for role in OFFLINE_ROLES} | settled_end(current)
+    lifetimes = {"root": lives.root, "targets": lives.targets, "bins": lives.bins, "claimed": lives.claimed}
     now = around(ctx).now
     due = due_reminders(expiries, lifetimes, now)
     if calendar is not None:

@@ -7,6 +7,7 @@ of its keys. Expiry does not matter here: a ceremony may have to renew what has 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tuf.api.exceptions import UnsignedMetadataError
@@ -17,7 +18,7 @@ from assay.keys.ceremony.stick import Stick
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import NotFound, OperatorError, VerificationFailed
 from assay.trust.envelope import Envelope, parse_envelope
-from assay.trust.layout import BINS, OFFLINE_ROLES, ROOT, TARGETS, RoleLimits
+from assay.trust.layout import BINS, CLAIMED, OFFLINE_ROLES, ROOT, TARGETS, RoleLimits
 
 FOLDER = "current/"
 
@@ -53,6 +54,17 @@ def find_current(metadata: Path) -> dict[str, bytes]:
             raise OperatorError("metadata is too large", subject=str(path), expected=f"at most {limit} bytes")
         found[f"{FOLDER}{role}.json"] = path.read_bytes()
     return found
+
+
+def settled_end(metadata: Path) -> dict[str, datetime]:
+    """When the settled claims in a folder of published metadata expire, as ``claimed``: a sealing or a claims' draft
+    renews them, a ceremony does not. Empty where none were ever settled.
+    """
+    files = {int(path.name.split(".")[0]): path for path in metadata.glob(f"[1-9]*.{CLAIMED}.json")}
+    if not files:
+        return {}
+    newest = files[max(files)]
+    return {CLAIMED: parse_envelope(newest.read_bytes(), Targets, CLAIMED).signed.expires}
 
 
 def read_current(stick: Stick, plan: Plan) -> Current | None:
