@@ -190,8 +190,8 @@ def _seal(case: Case) -> None:
     shutil.rmtree(draft.folder, ignore_errors=True)
     with suppress(CallerError):  # nothing is new since the last sealing
         plan_sealing(host.data, draft.folder, host.now)
-        sign_seal(draft, host.now, Lifetimes())
-        draft.cosign(str(host.data.keys.path(TARGETS)), lambda _: "")
+        sealed = sign_seal(draft, host.now, Lifetimes())
+        draft.sign(str(host.data.keys.path(TARGETS)), lambda _: "", sealed.bodies)
         hand_over(draft, host.data, host.now)
     host.sign()
     case.acknowledge()
