@@ -123,6 +123,28 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """``[proxy]``: a web server in front of this one (docs/nginx.md).
+
+    ``trusted``: the addresses that it comes from, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
+    ``blobs``: its internal location for the folder of blobs; empty: files are sent from here.
+    """
+
+    trusted: tuple[str, ...] = ()
+    blobs: str = ""
+
+    def __post_init__(self) -> None:
+        if self.blobs and not (self.blobs.startswith("/") and self.blobs.endswith("/") and self.blobs.isascii()):
+            raise OperatorError(
+                "this value is not understood",
+                subject="proxy.blobs",
+                rule="config",
+                expected="a path that begins and ends with a slash: /+blobs/",
+                found=self.blobs,
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class OidcConfig:
     """``[oidc]``: trusted publishing. ``issuers``: whose identity tokens count; empty: no trusted publishing.
 
@@ -156,6 +178,7 @@ class IndexConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
     oidc: OidcConfig = field(default_factory=OidcConfig)
     keys: KeysConfig = field(default_factory=KeysConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

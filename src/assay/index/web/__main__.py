@@ -79,7 +79,7 @@ def main() -> int:
 def _run(data: DataFolder, config: IndexConfig, settings: dict[str, Any]) -> None:
     tls = Tls(Path(settings["tls_cert"]), Path(settings["tls_key"])) if settings["tls_cert"] else None
     process = WebProcess(data, config, settings["upstream"])
-    server = make_server(process, "", 0, tls=tls)
+    server = make_server(process, "", 0, tls=tls, proxies=config.proxy.trusted)
     server.config.load()
     _confine(data, settings["user"])
     with socket.socket(fileno=settings["descriptor"]) as listener:
@@ -265,6 +265,7 @@ class WebProcess:
             blobs=self._blobs,
             catalogue=PublishedCatalogue(self._published, PublishedCache(CATALOGUE_BYTES)),
             incoming=self._data.incoming,
+            proxied_blobs=self._config.proxy.blobs,
             authenticate=authenticate,
             publish=publish,
             claim=claim,

@@ -53,7 +53,7 @@ class IndexApplication:
         administer = services.administer
         self._administration = Administration(self._authentication, administer) if administer is not None else None
         self._list = ProjectList(services.list_projects)
-        self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through)
+        self._files = PackageFiles(services.blobs, services.catalogue, services.pull_through, services.proxied_blobs)
         self._metadata = TufMetadata(services.published, cache)
         self._access = ReadAccess(services.read_access) if services.read_access is not None else None
         self._trusted = TrustedPublishing(services.mint, services.base_url)

@@ -35,18 +35,30 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
 class KnownFile(NamedTuple):
-    """A published file that is to be answered whole: the blob's path, its length, and the header lines of the 200."""
+    """A published file that is to be answered whole: the blob's path, its length, and the header lines of the 200.
+
+    ``is_proxied``: the web server in front sends the bytes.
+    """
 
     path: str
     size: int
     head: bytes
+    is_proxied: bool
 
 
 class PackageFiles:
     """Everything under ``/packages/``."""
 
-    def __init__(self, blobs: BlobStore, catalogue: Catalogue, pull_through: PullThrough | None = None) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        catalogue: Catalogue,
+        pull_through: PullThrough | None = None,
+        proxied_blobs: str = "",
+    ) -> None:
         self._path = remember_paths(blobs.path)
+        self._proxied = proxied_blobs
+        self._root_length = len(os.fspath(blobs.root)) + 1
         self._catalogue = catalogue
         self._pull_through = pull_through
 
@@ -68,7 +80,7 @@ class PackageFiles:
         path = self._path(located.sha256)
         descriptor = await self._open(path, project, version, filename)
         try:
-            await _send_file(request, send, descriptor, located, _content_type(name))
+            await _send_file(request, send, descriptor, located, _content_type(name), self._proxied_at(path))
         finally:
             os.close(descriptor)
 
@@ -81,7 +93,13 @@ class PackageFiles:
         located = self._catalogue.peek(project, version, hashed.group(2) if hashed else name)
         if located is None or located.size is None or (hashed and hashed.group(1) != located.sha256):
             return None
-        return KnownFile(self._path(located.sha256), located.size, _whole_head(located, name.rpartition(".")[2]))
+        path = self._path(located.sha256)
+        head = _whole_head(located, name.rpartition(".")[2], self._proxied_at(path))
+        return KnownFile(path, located.size, head, bool(self._proxied))
+
+    def _proxied_at(self, path: str) -> str | None:
+        """Where the web server in front finds the blob at ``path``; None where there is none."""
+        return self._proxied + path[self._root_length :] if self._proxied else None
 
     async def _locate(self, project: ProjectName, version: str, name: str) -> tuple[str, LocatedFile | None]:
         """The plain filename, and its blob. A hashed name (a consistent snapshot's) must carry the blob's own hash."""
@@ -116,8 +134,14 @@ def _open_blob(path: str) -> int | None:
 
 
 async def _send_file(
-    request: Request, send: Send, descriptor: int, located: LocatedFile, content_type: tuple[bytes, bytes]
+    request: Request,
+    send: Send,
+    descriptor: int,
+    located: LocatedFile,
+    content_type: tuple[bytes, bytes],
+    proxied_at: str | None,
 ) -> None:
+    """``proxied_at``: where a web server in front finds the blob; what comes with ``If-Range`` it cannot answer."""
     size = os.fstat(descriptor).st_size
     if located.size is not None and located.size != size:
         raise StorageUnavailable(
@@ -133,6 +157,9 @@ async def _send_file(
         await send({"type": "http.response.body", "body": b""})
         return
     headers += [content_type, NOSNIFF, _SANDBOX]
+    if proxied_at is not None and request.header(b"if-range") is None:
+        await respond(send, 200, [*headers, (b"x-accel-redirect", proxied_at.encode("ascii"))])
+        return
     wanted = _wanted_range(request, etag, size)
     if isinstance(wanted, UnsatisfiableRange):
         await respond(send, 416, [*headers[:1], (b"content-range", b"bytes */%d" % size), NOSNIFF])
@@ -155,11 +182,13 @@ def _validators(located: LocatedFile) -> tuple[str, Headers]:
 
 
 @lru_cache(maxsize=4_096)
-def _whole_head(located: LocatedFile, extension: str) -> bytes:
+def _whole_head(located: LocatedFile, extension: str, proxied_at: str | None) -> bytes:
     """The header lines of a whole file, as ``_send_file`` sends them."""
     _, headers = _validators(located)
-    length = (b"content-length", b"%d" % (located.size or 0))
-    return header_lines([*headers, _TYPES.get(extension, _BINARY), NOSNIFF, _SANDBOX, length])
+    headers += [_TYPES.get(extension, _BINARY), NOSNIFF, _SANDBOX]
+    if proxied_at is not None:
+        return header_lines([*headers, (b"x-accel-redirect", proxied_at.encode("ascii")), (b"content-length", b"0")])
+    return header_lines([*headers, (b"content-length", b"%d" % (located.size or 0))])
 
 
 def _wanted_range(request: Request, etag: str, size: int) -> ByteRange | UnsatisfiableRange | None:

@@ -88,9 +88,13 @@ class QuickAnswers:
         """Close what is open."""
         self._open.close()
 
-    def _file(self, target: bytes) -> FileAnswer | None:
+    def _file(self, target: bytes) -> WholeAnswer | FileAnswer | None:
         known = self._files.peek(target.decode("latin-1").split("/")[2:])
-        if known is None or known.size > MAX_QUICK_FILE_BYTES:
+        if known is None:
+            return None
+        if known.is_proxied:
+            return WholeAnswer(known.head, b"")
+        if known.size > MAX_QUICK_FILE_BYTES:
             return None
         descriptor = self._open.descriptor(known.path, known.size)
         return FileAnswer(known.head, descriptor, known.size) if descriptor is not None else None

@@ -28,7 +28,7 @@ class QuickProtocol(BoundedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
-        self._find: Find | None = getattr(self.app, "find_quick", None)
+        self._find: Find | None = getattr(config.app, "find_quick", None)
         self._answered = False
         self._answered_at = 0.0
         self._idle: asyncio.TimerHandle | None = None

@@ -2,6 +2,7 @@
 
 import resource
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,12 +27,18 @@ class Tls:
 
 
 def make_server(
-    app: ASGIApp, host: str, port: int, *, tls: Tls | None = None, max_connections: int | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    tls: Tls | None = None,
+    max_connections: int | None = None,
+    proxies: Sequence[str] = (),
 ) -> uvicorn.Server:
     """A server that has not started. ``server.run(sockets=[...])`` blocks; set ``server.should_exit`` to end it.
 
     Above ``max_connections`` requests get 503, and above a quarter more, connections are dropped. None: as many as
-    the process's descriptors allow.
+    the process's descriptors allow. ``proxies``: addresses whose ``X-Forwarded-`` headers say who the client is.
     """
     config = uvicorn.Config(
         app,
@@ -44,7 +51,8 @@ def make_server(
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         backlog=BACKLOG,
         limit_concurrency=max_connections or _affordable_connections(),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

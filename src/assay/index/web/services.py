@@ -142,7 +142,8 @@ class WebServices:
     name as the form has it) takes; None: any number. ``list_projects`` blocks, too: all names, in order.
     ``incoming``: a folder on the blobs' file system for uploads under way. ``root_fingerprint``: of the trust root, for
     the front page. ``base_url``: the public address with a trailing slash; None: what the client calls us.
-    ``cache_bytes``: memory for pages and metadata. ``claim``: takes the role that a project's developers signed, and
+    ``cache_bytes``: memory for pages and metadata. ``proxied_blobs``: where a web server in front serves the folder of
+    blobs (X-Accel-Redirect); empty: files are sent from here. ``claim``: takes the role of claimed projects, and
     returns when it is published; None where nothing can be claimed. ``mint``: exchanges identity tokens (trusted
     publishing); None where there is none. ``read_access``: of a private index, who holds this token, whose use it
     notes; None: anybody may read. ``uploads_per_minute`` of one user, ``failures_per_minute`` to authenticate from one
@@ -163,6 +164,7 @@ class WebServices:
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     base_url: str | None = None
     cache_bytes: int = 128_000_000
+    proxied_blobs: str = ""
     claim: Callable[[ProjectName, str, Principal], object] | None = None
     mint: Mint | None = None
     read_access: Callable[[str], Principal] | None = None
