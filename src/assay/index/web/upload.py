@@ -5,10 +5,9 @@ afterwards unless ``publish`` moved it; 200 is sent only after ``publish`` has r
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
@@ -20,6 +19,7 @@ from assay.index.web.authentication import Authentication
 from assay.index.web.body import ClientLeft, body_chunks
 from assay.index.web.incoming import IncomingFile, incoming_file, require_room
 from assay.index.web.multipart import FormReader, ReceivedForm, parse_boundary, too_large_file
+from assay.index.web.places import Place, Places
 from assay.index.web.rates import Rate
 from assay.index.web.services import ReceivedUpload, WebServices
 from assay.model.errors import CallerError, TooMany
@@ -41,7 +41,7 @@ class Uploads:
         self._authentication = authentication
         self._limits = services.upload_limits
         self._rate = Rate("uploads of this user", services.uploads_per_minute, _MINUTE_S)
-        self._receiving: Counter[str] = Counter()
+        self._places = Places(self._limits)
         self._slots = asyncio.Semaphore(self._limits.max_uploads)
         self._publishing = ThreadPoolExecutor(self._limits.max_uploads, "publish")
 
@@ -58,24 +58,26 @@ class Uploads:
         if length is not None and length > self._max_body_bytes:
             raise too_large_file(self._limits.max_file_bytes)
         try:
-            with self._receiving_of(principal.user):
+            async with self._places.take(principal.user) as place:
                 require_room(self._services.incoming, length or 0, self._limits.min_free_bytes)
-                upload, notes = await self._receive_and_publish(receive, boundary, principal)
+                upload, notes = await self._receive_and_publish(receive, boundary, principal, place)
         except ClientLeft:
             return
         await _respond_published(request, send, upload, notes)
 
     async def _receive_and_publish(
-        self, receive: Receive, boundary: bytes, principal: Principal
+        self, receive: Receive, boundary: bytes, principal: Principal, place: Place
     ) -> tuple[ReceivedUpload, Sequence[str]]:
         reader = FormReader(boundary, self._limits.form, self._limits.max_file_bytes)
         async with incoming_file(self._services.incoming) as file:
             async for data in body_chunks(receive, self._max_body_bytes, self._limits):
+                place.received += len(data)
                 reader.feed(data)
                 await self._limit_to_project(reader)
                 if reader.pending_bytes >= WRITE_BYTES:
                     await file.write(reader.take_content())
             await file.write(reader.take_content())
+            place.is_whole = True
             upload = _complete(reader.finish(), file)
             async with self._slot():
                 loop = asyncio.get_running_loop()
@@ -94,22 +96,6 @@ class Uploads:
         form = self._limits.form
         overhead = form.max_text_bytes + form.max_signature_bytes + form.max_fields * _PART_OVERHEAD_BYTES
         return self._limits.max_file_bytes + overhead
-
-    @contextmanager
-    def _receiving_of(self, user: str) -> Iterator[None]:
-        """One of the uploads that ``user`` has under way. Raises TooMany at once."""
-        mine = self._receiving[user]
-        if self._receiving.total() >= self._limits.max_receiving or mine >= self._limits.max_receiving_per_user:
-            raise TooMany(
-                "too many uploads are under way", rule="upload-queue", next_step="try again when others have ended"
-            )
-        self._receiving[user] += 1
-        try:
-            yield
-        finally:
-            self._receiving[user] -= 1
-            if not self._receiving[user]:
-                del self._receiving[user]
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
