@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench attacks docs clean setup system
+.PHONY: lock demo test lint format bench fuzz attacks docs clean setup system
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,14 @@ attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ra
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py
+
+FUZZ_SECONDS := 600
+FUZZ := wheel tar metadata entry-points form content-type
+fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guided; what is found stays in .fuzz
+	for target in $(FUZZ); do \
+		mkdir -p .fuzz/$$target && PYTHONPATH=src:tests $(BIN)/python tests/fuzz/fuzz_uploads.py $$target .fuzz/$$target \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
+	done
 
 lock: $(STAMP)  ## resolve the development environment again
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from installs import measure_installs, print_installs
+from peers import measure_uploads, print_uploads
 from reads import Rate, measure_reads
 
 
@@ -17,6 +18,9 @@ def main() -> int:
         reads = Path(name) / "reads"
         reads.mkdir()
         _print_reads(measure_reads(reads))
+        uploads = Path(name) / "uploads"
+        uploads.mkdir()
+        print_uploads(measure_uploads(uploads))
         installs = Path(name) / "installs"
         installs.mkdir()
         print_installs(measure_installs(installs))

@@ -1,5 +1,6 @@
 """The servers that are measured side by side, each on a loopback port of its own, each ended with its block."""
 
+import base64
 import json
 import os
 import shutil
@@ -74,12 +75,36 @@ def nginx(folder: Path, root: Path) -> Iterator[str]:
 
 
 @contextmanager
-def pypiserver(folder: Path) -> Iterator[str]:
+def pypiserver(folder: Path, *options: str) -> Iterator[str]:
     """pypiserver over the distributions in ``folder``; the address."""
     port = free_port()
-    command = [sys.executable, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), str(folder)]
+    command = [sys.executable, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), *options, str(folder)]
     with _running(command, f"http://127.0.0.1:{port}/"):
         yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def devpi(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """devpi-server with one empty index; its upload address, a user and their password."""
+    port, programs, password = free_port(), Path(sys.executable).parent, "benched"
+    data, environ = ["--serverdir", str(folder / "devpi")], clean_environment(folder)
+    making = [str(programs / "devpi-init"), *data, "--no-root-pypi", "--root-passwd", password]
+    subprocess.run(making, check=True, capture_output=True, env=environ)
+    url = f"http://127.0.0.1:{port}/"
+    serving = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
+    with _running(serving, url, environ):
+        token = _ask_devpi(f"{url}+login", "POST", {"user": "root", "password": password})["password"]
+        authorization = base64.b64encode(f"root:{token}".encode()).decode()
+        _ask_devpi(f"{url}root/bench", "PUT", {"type": "stage", "bases": []}, {"X-Devpi-Auth": authorization})
+        yield f"{url}root/bench/", "root", token
+
+
+def _ask_devpi(url: str, method: str, document: object, headers: Mapping[str, str] | None = None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, json.dumps(document).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        result: dict[str, str] = json.load(answer).get("result", {})
+        return result
 
 
 @contextmanager
