@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tuf.ngclient import Updater
@@ -109,9 +110,8 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def life(folder: Path) -> Iterator[Life]:
-    """An index that began with a 3-of-5 ceremony, served by the real program."""
+def first_ceremony(folder: Path) -> tuple[Room, LiveIndex, VerifiedBundle]:
+    """A data folder whose root three of five holders signed."""
     room = Room(folder / "room", now=datetime.now(UTC).replace(microsecond=0))
     keys = LiveIndex(room, folder / "index")
     plan = PlanText(opens=room.now)
@@ -123,6 +123,13 @@ def life(folder: Path) -> Iterator[Life]:
     bundle = room.finish()
     publish_offline(bundle, keys.folder)
     (keys.folder / MARKER).touch()
+    return room, keys, bundle
+
+
+@pytest.fixture
+def life(folder: Path) -> Iterator[Life]:
+    """An index that began with a 3-of-5 ceremony, served by the real program."""
+    room, keys, bundle = first_ceremony(folder)
     with running_house(folder, config=f'[metrics]\nlisten = "127.0.0.1:{free_port()}"\n') as house:
         house.publish(("demo", "1.0"))
         yield Life(house, room, keys, bundle, house.user())
@@ -187,3 +194,47 @@ def test_an_operator_sees_when_signatures_end(life: Life) -> None:
     assert "assay_state_unreadable 0.0" in found
     assert ask(f"{life.house.index.url}metrics").status == 404
     assert "signature ends" not in ask(life.house.index.url).body.decode()
+
+
+def test_A13_after_a_theft_the_operator_recovers_and_pip_works_again(folder: Path) -> None:
+    """With the verbs that docs/operations.md names: recover, rotate, publish, serve."""
+    room, keys, bundle = first_ceremony(folder)
+    with running_house(folder) as house:
+        port = urlsplit(house.index.url).port
+        house.publish(("demo", "1.0"))
+        returning = house.user()
+        assert PIP.install(returning, "demo==1.0", name="before")[0].code == 0
+        kept = returning.folder / "floor.bundle"
+        assert returning.run(*ASSAY, "trust", "export", str(kept)).code == 0
+        house.publish(("demo", "6.6"), ("squatted", "1.0"))
+        token = house.token
+    stranger = house.stranger()
+    recover = (*ASSAY, "recover", "--data", str(keys.folder), "--bundle", str(kept), "--json")
+    done = stranger.run(*recover)
+    assert done.code == 0, done.said
+    refused = stranger.run(*ASSAY, "serve", "--data", str(keys.folder), "--port", "0", "--upstream", "off")
+    assert (refused.code, "frozen" in refused.said) == (1, True), refused.said
+    names = {"timestamp": "timestamp-2", "snapshot": "snapshot-2", "bin": "bin-2"}
+    room.now = datetime.now(UTC).replace(microsecond=0)
+    online, new = tuple(names.values()), start_of(bundle)
+    plan = PlanText(enrol=online, online=online, observers=(), log=None, starts_from=new, opens=room.now)  # type: ignore[arg-type]
+    room.begin(plan, keys.metadata)
+    keys.enrol_online(**names)
+    room.build()
+    room.sign("dov", "eli", "ana")
+    room.finish()
+    words = ("ceremony", "publish", "--stick", str(room.stick_path), "--data", str(keys.folder))
+    assert stranger.run(*ASSAY, *words).code == 0
+    with running_house(folder, "--port", str(port)) as again:
+        again.people = house.people
+        wait_until((keys.metadata / "2.root.json").exists, "the new root")
+        for number, who in enumerate((returning, again.user())):
+            found, installed = PIP.install(who, "demo", name=f"after-{number}")
+            assert (found.code, modules(installed)) == (0, {"demo"}), found.said
+            gone, installed = PIP.install(who, "squatted", name=f"gone-{number}")
+            assert (gone.code != 0, installed) == (True, []), "what came after the good publication is gone"
+        wheel = build_wheel("demo", "6.6")
+        assert again.upload("demo-6.6-py3-none-any.whl", wheel, token=token).status == 403, "tokens are revoked"
+    lost = (keys.folder / "recovery" / "lost.jsonl").read_text()
+    assert "packages/demo/6.6/" in lost
+    assert "packages/squatted/" in lost

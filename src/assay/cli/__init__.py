@@ -34,6 +34,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "init": "make the data folder of an index",
         "doctor": "does everything that the index says agree?",
         "upstream": "take over the listing of the index that projects are pulled through from",
+        "recover": "after a break-in: the last good publication is the newest again",
         "user": "accounts: create, list",
         "token": "API tokens: create, list, revoke",
         "project": "register, show, list and transfer projects",

@@ -21,6 +21,7 @@ from assay.index.config import DataFolder, load_config
 from assay.index.establish import Established
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.ready import make_ready
+from assay.index.recovery.freeze import require_thawed
 from assay.index.renewal import renew_due
 from assay.model.errors import AssayError, OperatorError
 
@@ -62,6 +63,7 @@ def serve(options: ServeOptions, ready: Callable[[Running], None]) -> None:
         signal.signal(number, lambda *_: stopping.set())
     options.data.make()
     with only_process(options.data), _listening(options) as listener:
+        require_thawed(options.data)
         config = load_config(options.data.config_file)
         passphrase = options.passphrase.encode() if options.passphrase is not None else None
         established = make_ready(options.data, config, passphrase, datetime.now(UTC))
