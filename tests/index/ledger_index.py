@@ -79,7 +79,7 @@ class LedgerIndex:
             self.ledger,
             self.published,
             Inbox(self.data.inbox),
-            FileChecks(self.blobs, InspectionLimits()),
+            FileChecks(self.blobs, InspectionLimits(), close_after=self.rules.close_after),
             Keyring(self.data.keys, None).open,
             Lifetimes(),
             LogWriter(self.published, Keyring(self.data.keys, None).open_log),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from assay.client.provenance.telling import ToldEvidence, tell_evidence, tell_signers
 from assay.client.trusted_index import TrustedIndex
@@ -14,6 +14,8 @@ from assay.model.names import ProjectName
 from assay.trust.claims import CLAIM_PREFIX
 from assay.trust.layout import SEAL_PREFIX, file_target
 from assay.trust.verify import VerifiedTarget
+
+_DIFFERENCES: Final = (("also on", "added"), ("not on", "missing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def tell(explanation: Explanation) -> str:
         f"  sealed     {_seal(explanation)}",
         f"  fresh      the index vouches for it until {explanation.fresh_until}",
     ]
+    if isinstance(differs := custom.get("dependencies_differ"), dict):
+        lines.append(f"  depends    {_difference(differs)}")
     if entry.yanked is not None:
         lines.append(f"  yanked     {entry.yanked or 'without a reason'}")
     return "\n".join(lines)
@@ -113,6 +117,11 @@ def _seal(explanation: Explanation) -> str:
     if explanation.witnessed.needed:
         return "not yet: until then the index could replace it only together with its witnesses"
     return "not yet: until then whoever holds the index's online keys could replace it"
+
+
+def _difference(differs: Mapping[str, Any]) -> str:
+    told = [f"{word} {'; '.join(map(str, names))}" for word, key in _DIFFERENCES if (names := differs.get(key))]
+    return f"on something else than {differs.get('other')} of the same version: {', '.join(told)}"
 
 
 def _publisher(custom: Mapping[str, Any], entry: PageFile) -> str:

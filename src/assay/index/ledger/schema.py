@@ -53,6 +53,22 @@ users = Table(
     Column("created", Instant, nullable=False),
 )
 
+factors = Table(
+    "factors",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user", ForeignKey("users.name"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("credential", LargeBinary, unique=True),
+    Column("counter", Integer, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("last_used", Instant),
+    Column("removed", Instant),
+)
+"""Second factors (``ledger.factors``)."""
+
 publishers = Table(
     "publishers",
     metadata,
