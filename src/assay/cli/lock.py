@@ -1,4 +1,4 @@
-"""``assay lock verify FILE...``: is every hash in these lock files the one that is vouched for?"""
+"""``assay lock``: pin what uv or pip resolve behind the proxy; is every hash in these files the vouched-for one?"""
 
 import asyncio
 import sys
@@ -12,10 +12,12 @@ from assay.client.lock.verify import LockReport, verify_lock
 from assay.client.registry import opened
 from assay.model.outcomes import gravest
 
+_INPUT = click.Path(path_type=Path, exists=True, dir_okay=False)
+
 
 @click.group()
 def command() -> None:
-    """Check lock files against the index, without installing anything."""
+    """Pin requirements with hashes, and check lock files against the index, without installing anything."""
 
 
 @command.command()
@@ -24,7 +26,12 @@ def command() -> None:
 @click.option("--allow-elsewhere", is_flag=True, help="Take git, URL and path sources as they are.")
 @json_option
 def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_json: bool) -> None:
-    """Check every hash in requirements, pylock.toml, uv.lock, poetry.lock, pdm.lock and Pipfile.lock files."""
+    """Check every hash in requirements, pylock.toml, uv.lock, poetry.lock, pdm.lock and Pipfile.lock files.
+
+    \b
+    assay lock verify uv.lock
+    assay lock verify requirements.txt requirements.build.txt --json
+    """
     reports = asyncio.run(_verify(files, url, allow_elsewhere=allow_elsewhere))
     errors = [finding.error for report in reports for finding in report.findings]
     print_result({"files": [_row(report) for report in reports]}, "\n".join(map(_tell, reports)), as_json=as_json)
@@ -32,6 +39,39 @@ def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_j
         click.echo(describe(error), err=True, color=colours(sys.stderr))
     # 10 outranks 12: that something was altered matters more than that something was not allowed.
     sys.exit(gravest(errors))
+
+
+@command.command()
+@click.argument("inputs", metavar="FILE...", nargs=-1, required=True, type=_INPUT)
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: requirements.txt here]")
+@click.option("--with", "resolver", type=click.Choice(["uv", "pip"]), help="Who resolves.  [default: uv, else pip]")
+@click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
+@click.option("--policy", "policy_file", type=_INPUT, help="In the place of the project's.")
+@click.option("-x", "--extra", multiple=True, metavar="WORD", help="A further word for the resolver: -x --universal")
+@json_option
+def pin(
+    inputs: tuple[Path, ...],
+    out: Path | None,
+    resolver: str | None,
+    url: str | None,
+    policy_file: Path | None,
+    extra: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Resolve requirements (FILE: requirements.in, pyproject.toml) and write them with a hash of every file.
+
+    OUT's name says the format: requirements*.txt, or pylock.toml with the identities that attested each package. The
+    build dependencies of what is built from source are pinned in OUT.build.txt, for --build-constraint. Every file
+    that would be installed here is fetched, verified and judged by the policy first; else nothing is written.
+
+    \b
+    assay lock pin requirements.in
+    assay lock pin pyproject.toml -o pylock.toml -x --universal
+    assay run -- uv pip install -r requirements.txt --build-constraints requirements.build.txt
+    """
+    from assay.cli.pinning import pin_files
+
+    sys.exit(pin_files(inputs, out or Path("requirements.txt"), resolver, url, policy_file, extra, as_json=as_json))
 
 
 async def _verify(files: tuple[Path, ...], url: str | None, *, allow_elsewhere: bool) -> list[LockReport]:
