@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def _document(done: Audit) -> dict[str, Any]:
                 "sha256": finding.file.sha256 if finding.file else None,
                 "reason": str(finding.error) if finding.error else finding.reason,
                 "rule": finding.error.rule if finding.error else None,
+                "receipt": asdict(finding.receipt) if finding.receipt else None,
                 "differences": [
                     {"path": one.path, "expected": one.expected, "found": one.found} for one in finding.differences
                 ],

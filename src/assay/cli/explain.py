@@ -9,17 +9,31 @@ import click
 from assay.cli.chosen import known_index
 from assay.cli.output import json_option, print_result
 from assay.client.explain import Explanation, explain_release, tell
+from assay.client.last_run import read_last_run, tell_last_run
 from assay.client.registry import opened
 from assay.model.names import parse_project_name
 
 
 @click.command()
-@click.argument("release", metavar="PROJECT[==VERSION]")
+@click.argument("release", metavar="PROJECT[==VERSION]", required=False)
 @click.argument("filename", required=False)
 @click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
+@click.option("--last", is_flag=True, help="Explain what the last `assay run` refused; no index is asked.")
 @json_option
-def command(release: str, filename: str | None, url: str | None, as_json: bool) -> None:
-    """Tell who vouches for a release's files, since when, and with which authority."""
+def command(release: str | None, filename: str | None, url: str | None, last: bool, as_json: bool) -> None:
+    """Tell who vouches for a release's files, since when, and with which authority.
+
+    \b
+    assay explain requests
+    assay explain requests==2.32.0 requests-2.32.0.tar.gz --json
+    assay explain --last
+    """
+    if last:
+        document = read_last_run()
+        print_result(document, tell_last_run(document), as_json=as_json)
+        return
+    if release is None:
+        raise click.UsageError("name a project, or give --last")
     name, _, version = release.partition("==")
     explanations = asyncio.run(_explain(name, version or None, filename, url))
     print_result({"files": [asdict(e) for e in explanations]}, "\n".join(map(tell, explanations)), as_json=as_json)

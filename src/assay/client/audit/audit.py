@@ -14,6 +14,7 @@ from assay.client.audit.compare import Comparison, Difference, compare
 from assay.client.audit.installed import Environment, Installed, installed_in
 from assay.client.audit.leftovers import Owners, compiled_of, differing, files_below
 from assay.client.proxy.source import VerifiedSource
+from assay.client.receipts import Receipt, receipts_of
 from assay.client.trusted_index import VerifiedFile
 from assay.formats.pages import ProjectPage, version_of
 from assay.model.distributions import Distribution, DistributionKind, parse_distribution
@@ -35,7 +36,8 @@ class Verdict(Enum):
 class Finding:
     """One distribution. ``reason``: why it is not vouched for. ``error``: the index itself refuses it.
 
-    ``differences``: what makes it altered. ``file``: the verified wheel, None where there is none.
+    ``differences``: what makes it altered. ``file``: the verified wheel, None where there is none. ``receipt``: what
+    Assay handed out for it, None where it was installed without.
     """
 
     installed: Installed
@@ -44,6 +46,7 @@ class Finding:
     differences: tuple[Difference, ...] = ()
     file: VerifiedFile | None = None
     error: AssayError | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,15 @@ async def audit(index: VerifiedSource, environment: Environment, *, with_bytecod
     """Audit ``environment``. Raises what ``index.refresh`` raises, and Unreachable when the index goes away."""
     await index.refresh()
     gate = asyncio.Semaphore(AT_ONCE)
+    receipts = receipts_of(environment.python.parent.parent)
 
     async def one(installed: Installed) -> tuple[Finding, Comparison]:
+        receipt = receipts.get(installed.project)
+        if receipt is not None and receipt.version != installed.version:
+            receipt = None
         async with gate:
-            return await _audit_one(index, installed, environment)
+            finding, done = await _audit_one(index, installed, environment, receipt)
+        return replace(finding, receipt=receipt), done
 
     results = await asyncio.gather(
         *(one(installed) for installed in await asyncio.to_thread(installed_in, environment))
@@ -81,7 +89,7 @@ async def audit(index: VerifiedSource, environment: Environment, *, with_bytecod
 
 
 async def _audit_one(
-    index: VerifiedSource, installed: Installed, environment: Environment
+    index: VerifiedSource, installed: Installed, environment: Environment, receipt: Receipt | None
 ) -> tuple[Finding, Comparison]:
     if installed.origin is not None:
         return _not_vouched_for(installed, installed.origin)
@@ -89,13 +97,15 @@ async def _audit_one(
         page = await index.page(parse_project_name(installed.project))
         wheels = _wheels(page.page, installed) if page is not None else []
         if not wheels:
-            return _not_vouched_for(installed, _why_none(page.page if page else None, installed))
+            return _not_vouched_for(installed, _why_none(page.page if page else None, installed, receipt))
         best: tuple[VerifiedFile, Comparison] | None = None
-        for wheel in wheels:
+        for wheel in sorted(wheels, key=lambda each: receipt is None or each.filename != receipt.filename):
             file = await index.file(wheel)
             done = await asyncio.to_thread(compare, file.path, installed, environment)
             if best is None or len(done.differences) < len(best[1].differences):
                 best = file, done
+            if not done.differences:
+                break
     except (VerificationFailed, InvalidName, NotFound) as error:
         return Finding(installed, Verdict.ALTERED, error=error), _only_recorded(installed)
     if best is None:
@@ -118,7 +128,7 @@ def _tags_of(wheel: Distribution) -> frozenset[str]:
     )
 
 
-def _why_none(page: ProjectPage | None, installed: Installed) -> str:
+def _why_none(page: ProjectPage | None, installed: Installed, receipt: Receipt | None) -> str:
     if page is None:
         return "the index has no such project"
     kinds = {
@@ -128,6 +138,8 @@ def _why_none(page: ProjectPage | None, installed: Installed) -> str:
     }
     if not kinds:
         return "the index has no such version"
+    if receipt is not None and page.known_hash(receipt.filename) == receipt.sha256:
+        return f"built on this machine from {receipt.filename}, which was verified"
     if DistributionKind.SDIST in kinds:
         return "built on this machine: the index has an sdist, and no wheel with these tags"
     return "the index has no wheel with these tags"
