@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from assay.client.provenance.policy import ExpectedAttester, ExpectedSigner, ProvenancePolicy
 from assay.formats.pages import PageFile, file_url
 from assay.index.ledger.publications import propose
 from assay.index.ledger.schema import files
@@ -18,6 +17,7 @@ from assay.index.provenance.changes import AddCertificate, AddPublisher, EndCert
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError, InvalidUpload, RefusedByPolicy, VerificationFailed
+from assay.policy.model import ExpectedAttester, Layer, Mode, Policy, Projects, Rule
 from client.small_distributions import wheel_metadata
 from index.ledger_index import DEMO, wheel_name
 from provenance.openpgp_makers import Gpg, gpg_home
@@ -270,11 +270,15 @@ def test_B18_an_attestation_that_two_readers_read_differently_is_refused(
 # --- whoever holds the index's online keys, against a policy that names keys or publishers ---
 
 
+def rule(kind: str, value: object) -> Policy:
+    return Policy((Layer("project", "here", (Rule(kind, Projects(("demo",)), value, Mode.ENFORCE, "here:1"),)),))
+
+
 def test_a_policy_that_names_a_key_needs_no_word_of_the_index(
     signed: SigningIndex, dora: Developer, mallory: Developer, machines: list[Client]
 ) -> None:
     """The index ends dora's certificate and registers another: what it vouches for is refused all the same."""
-    policy = ProvenancePolicy(signers=(ExpectedSigner(("demo",), (dora.fingerprint,)),))
+    policy = rule("signed_by", (dora.fingerprint,))
     signed.change(EndCertificate(DEMO, dora.fingerprint, distrust=False))
     signed.later(minutes=1)
     unsigned = signed.upload("2.0")
@@ -282,17 +286,17 @@ def test_a_policy_that_names_a_key_needs_no_word_of_the_index(
     signed.upload("6.6", signature=mallory.sign(EVIL))
     for machine in machines:
         machine.install(policy=policy)
-        for filename, rule in ((unsigned, "signature-missing"), (NEW, "policy-signer")):
+        for filename, refusal in ((unsigned, "signature-missing"), (NEW, "policy-signer")):
             with pytest.raises(RefusedByPolicy) as caught:
                 machine.install(filename, policy)
-            assert caught.value.rule == rule
+            assert caught.value.rule == refusal
 
 
 def test_a_policy_that_names_a_publisher_needs_no_word_of_the_index(
     attested: SigningIndex, machines: list[Client], company: Organisation
 ) -> None:
     """The index registers a look-alike root, which attests whatever it is asked to as the same publisher."""
-    policy = ProvenancePolicy(attesters=(ExpectedAttester(("demo",), FORGE, company.trust),))
+    policy = rule("published_by", (ExpectedAttester(Projects(), FORGE, company.trust),))
     look_alike = Organisation()
     attested.change(EndPublisher(DEMO, members(FORGE), distrust=False))
     attested.later(minutes=1)

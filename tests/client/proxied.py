@@ -1,6 +1,7 @@
 """A source with a few small distributions, and ways to ask for them through the proxy."""
 
 import asyncio
+import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 import aiohttp
 
 from assay.client.discover import PipSettings
-from assay.client.policy import Policy
 from assay.client.proxy.routes import cover
 from assay.client.run import RunningProxy, RunReport, RunSetting, run_verified, running_proxy
 from assay.model.digests import Sha256
 from assay.model.errors import VerificationFailed
+from assay.policy.model import Policy
+from assay.policy.parse import no_files, parse_layer
 from client.memory_source import OWN_URL, UPSTREAM_FILES, UPSTREAM_SIMPLE, MemorySource
 from client.small_distributions import backend_wheel, build_sdist, build_wheel, wheel_metadata
 
@@ -81,8 +83,13 @@ class Bench:
     pip: PipSettings = field(default_factory=PipSettings)
     environ: Mapping[str, str] = field(default_factory=dict)
 
-    def with_policy(self, **policy: object) -> "Bench":
-        return replace(self, policy=replace(self.policy, **policy))  # type: ignore[arg-type]
+    def with_policy(self, **keys: object) -> "Bench":
+        """With ``keys`` as the top of the project's policy file; ``except_`` stands for ``except``."""
+        lines = (f"{key.rstrip('_')} = {json.dumps(value)}\n" for key, value in keys.items())
+        return self.with_policy_file("".join(lines))
+
+    def with_policy_file(self, text: str, name: str = "project") -> "Bench":
+        return replace(self, policy=self.policy.with_layers([parse_layer(text.encode(), name, name, no_files)]))
 
     @property
     def setting(self) -> RunSetting:

@@ -182,7 +182,7 @@ def test_a_warm_cache_does_not_bypass_the_check(bench: Bench, installer: Install
     """What was installed under another trust root or policy, or without Assay, is asked for again."""
     assert install(bench, installer, "demo")[0].exit_code == 0
     shutil.rmtree(bench.folder / "target")
-    stricter = bench.with_policy(cooldown_exempt=("other",))
+    stricter = bench.with_policy(cooldown_days=0)
     bench.source.failures[DEMO] = FORGED
     report, installed = install(stricter, installer, "demo")
     assert (report.exit_code, installed) == (10, set())

@@ -102,7 +102,7 @@ def test_a_young_file_is_left_out_and_a_forged_one_is_not(bench: Bench) -> None:
 
 def test_an_exempt_project_has_no_cooldown(bench: Bench) -> None:
     young = add_young(bench.source)
-    policy = bench.with_policy(cooldown_days=3, cooldown_exempt=("de*",))
+    policy = bench.with_policy(cooldown_days=3, except_=("de*",))
     answer = ask(policy, lambda asker: asker.get(f"{UPSTREAM_SIMPLE}/demo/", Accept=JSON_TYPE))
     assert young.encode() in answer.body
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy
+from assay.client.policed import PolicedSource
 from assay.client.store import MetadataStore
 from assay.client.trusted_index import TrustedIndex, VerifiedFile
 from assay.fetch import Fetcher
@@ -27,6 +27,9 @@ from assay.index.web.services import ReceivedUpload, WebServices
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
 from assay.model.permissions import Principal, ProjectRole
+from assay.policy.model import Policy
+from assay.policy.parse import no_files, parse_layer
+from assay.policy.rules import provenance_of
 from assay.trust.layout import ROOT, metadata_path
 from index.ledger_index import DEMO, LedgerIndex, build_wheel, wheel_name
 from index.web.running import Address, running
@@ -45,11 +48,16 @@ class Client:
     web: Address
     folder: Path
 
-    def install(self, filename: str = WHEEL, policy: ProvenancePolicy = DEFAULT_PROVENANCE) -> VerifiedFile:
-        """Get the file as an installer would; what policy lets pass goes to the index's ``notices``."""
+    def install(self, filename: str = WHEEL, policy: str | Policy = "") -> VerifiedFile:
+        """Get the file as an installer would under ``policy`` (a policy file's text, or a policy).
+
+        What policy lets pass goes to the index's ``notices``.
+        """
+        if isinstance(policy, str):
+            policy = Policy((parse_layer(policy.encode(), "project", "policy.toml", no_files),))
         return asyncio.run(self._install(filename, policy))
 
-    async def _install(self, filename: str, policy: ProvenancePolicy) -> VerifiedFile:
+    async def _install(self, filename: str, policy: Policy) -> VerifiedFile:
         store = MetadataStore(self.folder / "metadata")
         if store.read(ROOT) is None:
             store.write(ROOT, self.index.published.read(metadata_path(ROOT, 1)) or b"")
@@ -60,11 +68,12 @@ class Client:
                 self.folder / "files",
                 fetcher,
                 lambda: self.index.now,
-                policy=policy,
+                policy=provenance_of(policy),
                 notice=self.index.notices.append,
             )
-            await trusted.refresh()
-            return await trusted.file(parse_distribution(filename))
+            policed = PolicedSource([trusted], policy, lambda: self.index.now, self.index.notices.append)
+            await policed.refresh()
+            return await policed.file(parse_distribution(filename))
 
 
 @dataclass

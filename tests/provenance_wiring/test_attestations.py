@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pypi_attestations import Provenance
 
-from assay.client.provenance.policy import ExpectedAttester, ExpectedBuild, ProvenancePolicy
 from assay.formats.pages import render_page_json
 from assay.index.provenance.changes import AddPublisher, EndPublisher
 from assay.model.errors import InvalidUpload, RefusedByPolicy, VerificationFailed
+from assay.policy.model import ExpectedAttester, Layer, Mode, Policy, Projects, Rule
 from assay.provenance.sigstore_trust import SigstoreTrust
 from assay.provenance.slsa import BuildRule
 from index.ledger_index import DEMO, wheel_name
@@ -194,47 +194,54 @@ def test_the_trust_root_reaches_clients_pinned_by_the_page(
 # --- policy ---------------------------------------------------------------------------------------------------
 
 
+def rule(kind: str, value: object) -> Policy:
+    return Policy((Layer("project", "here", (Rule(kind, Projects(("de*",)), value, Mode.ENFORCE, "here:1"),)),))
+
+
 def test_policy_names_the_publisher_and_its_root(
     registered: SigningIndex, company: Organisation, client: Client
 ) -> None:
     registered.upload(attestations=[attest(registered, company)])
-    right = ExpectedAttester(("demo",), FORGE, company.trust)
-    client.install(policy=ProvenancePolicy(attesters=(right,)))
+    right = rule("published_by", (ExpectedAttester(Projects(), FORGE, company.trust),))
+    client.install(policy=right)
     for wrong in (
-        ExpectedAttester(("demo",), PERSON, company.trust),
-        ExpectedAttester(("demo",), FORGE, SigstoreTrust("another", Organisation().trust.root)),
+        rule("published_by", (ExpectedAttester(Projects(), PERSON, company.trust),)),
+        rule(
+            "published_by",
+            (ExpectedAttester(Projects(), FORGE, SigstoreTrust("another", Organisation().trust.root)),),
+        ),
     ):
         with pytest.raises((RefusedByPolicy, VerificationFailed)) as caught:
-            client.install(policy=ProvenancePolicy(attesters=(wrong,)))
+            client.install(policy=wrong)
         assert caught.value.rule in ("policy-attester", "attestation-log")
 
 
 def test_policy_asks_for_attestations_where_there_are_none(index: SigningIndex, client: Client) -> None:
     index.upload("1.0")
     with pytest.raises(RefusedByPolicy) as caught:
-        client.install(policy=ProvenancePolicy(require_attestation=("de*",)))
+        client.install(policy='[[rules]]\nprojects = ["de*"]\nattestation = true')
     assert caught.value.rule == "attestation-missing"
 
 
 def test_policy_matches_the_build(registered: SigningIndex, company: Organisation, client: Client) -> None:
     source = "https://git.example.org/org/project"
     registered.upload(attestations=[attest(registered, company, slsa=built_from(source))])
-    for rule in (
+    for wanted in (
         BuildRule(source=source),
         BuildRule(workflow="ci.yml", ref="refs/tags/*"),
         BuildRule(builder="https://git.example.org/runner"),
     ):
-        evidence = client.install(policy=ProvenancePolicy(builds=(ExpectedBuild(("demo",), rule),))).evidence
+        evidence = client.install(policy=rule("built_by", wanted)).evidence
         assert evidence is not None
         assert evidence.attestations[0].build is not None
-    for rule in (
+    for wanted in (
         BuildRule(source="https://git.example.org/org/other"),
         BuildRule(workflow="nightly.yml"),
         BuildRule(ref="refs/heads/*"),
         BuildRule(builder="https://git.example.org/laptop"),
     ):
         with pytest.raises(RefusedByPolicy) as caught:
-            client.install(policy=ProvenancePolicy(builds=(ExpectedBuild(("demo",), rule),)))
+            client.install(policy=rule("built_by", wanted))
         assert caught.value.rule == "build-provenance"
 
 
@@ -242,7 +249,7 @@ def test_policy_asks_for_a_build_where_only_the_publishing_is_attested(
     registered: SigningIndex, company: Organisation, client: Client
 ) -> None:
     registered.upload(attestations=[attest(registered, company)])
-    rule = ExpectedBuild(("demo",), BuildRule(source="https://git.example.org/org/project"))
+    wanted = BuildRule(source="https://git.example.org/org/project")
     with pytest.raises(RefusedByPolicy) as caught:
-        client.install(policy=ProvenancePolicy(builds=(rule,)))
+        client.install(policy=rule("built_by", wanted))
     assert caught.value.rule == "build-provenance"

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.client.provenance.policy import ExpectedSigner, ProvenancePolicy
 from assay.index.provenance.changes import AddCertificate, EndCertificate, RevokeCertificate
 from assay.model.errors import AssayError, CallerError, InvalidUpload, RefusedByPolicy, VerificationFailed
-from assay.provenance.openpgp import RetiredKeys, parse_certificate
+from assay.provenance.openpgp import parse_certificate
 from index.ledger_index import DEMO, wheel_name
 from provenance.openpgp_makers import Gpg, Sq
 from provenance_wiring.developer import DAY, Developer
@@ -199,7 +198,7 @@ def test_what_was_signed_before_a_key_expired_keeps_installing(index: SigningInd
     index.sign()
     client.install()
     with pytest.raises(VerificationFailed) as caught:
-        client.install(policy=ProvenancePolicy(retired_keys=RetiredKeys.REFUSE))
+        client.install(policy='retired_keys = "refuse"')
     assert caught.value.rule == "openpgp-expired"
     late = gpg.sign("brief", wheel("1.1"), at="2024-05-30")
     with pytest.raises(InvalidUpload) as refusal:
@@ -215,7 +214,7 @@ def test_a_certificate_that_ended_keeps_its_files_and_signs_no_more(
     signed.later(hours=1)
     client.install()
     with pytest.raises(VerificationFailed) as caught:
-        client.install(policy=ProvenancePolicy(retired_keys=RetiredKeys.REFUSE))
+        client.install(policy='retired_keys = "refuse"')
     assert caught.value.rule == "signer-withdrawn"
     filename, data = wheel_name("demo", "1.1"), wheel("1.1")
     with pytest.raises(InvalidUpload) as refusal:
@@ -251,26 +250,30 @@ def test_an_extended_expiry_is_merged_and_earlier_signatures_stay(
     gpg.run("--quick-set-expire", renewer.fingerprint, "2027-06-10", at="2024-05-25")
     index.later(days=20)
     index.change(AddCertificate(DEMO, renewer.certificate, optional=False))
-    client.install(policy=ProvenancePolicy(retired_keys=RetiredKeys.REFUSE))
+    client.install(policy='retired_keys = "refuse"')
     assert len(index.page().signers.certificates) == 1
 
 
 # --- policy ---------------------------------------------------------------------------------------------------
 
 
+def signed_by(projects: str, fingerprint: str) -> str:
+    return f'[[rules]]\nprojects = ["{projects}"]\nsigned_by = ["{fingerprint}"]\n'
+
+
 def test_policy_names_the_key(signed: SigningIndex, dora: Developer, gpg: Gpg, client: Client) -> None:
     eric = Developer(gpg, "eric")
-    client.install(policy=ProvenancePolicy(signers=(ExpectedSigner(("dem*",), (dora.fingerprint,)),)))
+    client.install(policy=signed_by("dem*", dora.fingerprint))
     with pytest.raises(RefusedByPolicy) as caught:
-        client.install(policy=ProvenancePolicy(signers=(ExpectedSigner(("demo",), (eric.fingerprint,)),)))
+        client.install(policy=signed_by("demo", eric.fingerprint))
     assert caught.value.rule == "policy-signer"
 
 
 def test_policy_asks_for_a_signature_where_there_is_none(index: SigningIndex, client: Client) -> None:
     index.upload("1.0")
-    client.install(policy=ProvenancePolicy(require_signature=("other",)))
+    client.install(policy='[[rules]]\nprojects = ["other"]\nsignature = true')
     with pytest.raises(RefusedByPolicy) as caught:
-        client.install(policy=ProvenancePolicy(require_signature=("demo",)))
+        client.install(policy='[[rules]]\nprojects = ["demo"]\nsignature = true')
     assert caught.value.rule == "signature-missing"
 
 

@@ -158,16 +158,15 @@ def test_another_publisher_than_the_one_seen_first_is_an_alarm_and_policy_decide
     [change] = events(house, "upstream-publisher-changed")
     assert change["filename"] == "hijacked-2.0-py3-none-any.whl"
     assert install(user, "hijacked==1.0").code == 0
-    told = install(user, "hijacked==2.0", policy='[provenance]\nfirst_seen = "warn"\n')
+    told = install(user, "hijacked==2.0", policy='first_seen = "warn"\n')
     assert told.code == 0, told.said
     assert "let pass by policy" in told.said
     assert "attester-changed" in told.said
     root = house.folder / "upstream-root.json"
     named = (
-        '[[provenance.publishers]]\nprojects = ["hijacked"]\n'
-        'publisher = { kind = "GitLab", repository = "thief/project", workflow_filepath = "ci.yml", '
-        'server = "https://git.example.org" }\n'
-        f'trust_root = "{root}"\n'
+        '[[rules]]\nprojects = ["hijacked"]\n'
+        'published_by = { kind = "GitLab", repository = "thief/project", workflow_filepath = "ci.yml", '
+        f'server = "https://git.example.org", trust_root = "{root}" }}\n'
     )
     chosen = install(user, "hijacked==2.0", policy=named)
     assert chosen.code == 0, chosen.said
@@ -187,7 +186,7 @@ def test_a_release_without_attestation_after_one_with_is_an_alarm(
     assert done.code == 12, done.said
     assert "attestation-lost" in done.said
     assert install(user, "faded==0.9").code == 0
-    told = install(user, "faded==2.0", policy='[provenance]\nfirst_seen = "warn"\n')
+    told = install(user, "faded==2.0", policy='first_seen = "warn"\n')
     assert told.code == 0, told.said
     assert "attestation-lost" in told.said
 

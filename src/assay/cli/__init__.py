@@ -19,6 +19,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "verify": "are these files what the index vouches for?",
         "audit": "is this installed environment what the index vouches for?",
         "lock": "is every hash in these lock files what the index vouches for?",
+        "policy": "what may be installed here, by whose word",
+        "bundle": "what a lock file needs, for machines without a network",
         "demo": "the whole story in one minute, ending in attacks that fail",
     },
     "Publish": {

@@ -4,18 +4,21 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from assay.cli.chosen import trusted_or_local
 from assay.cli.output import colours
+from assay.cli.policing import chosen_policy, policed
 from assay.client import local_index
 from assay.client.discover import PipSettings, ask_pip, default_indexes
-from assay.client.policy import POLICY_FILENAME, Policy, load_policy
-from assay.client.registry import opened, user_cache
-from assay.client.run import RunReport, RunSetting, render_report, run_verified
+from assay.client.last_run import keep_last_run
+from assay.client.registry import user_cache
+from assay.client.run import RunReport, RunSetting, render_report, run_verified, utc_now
 from assay.client.timings import TimedSource, Timings
+from assay.policy.model import Policy
 
 PING_S = 60.0
 
@@ -30,23 +33,16 @@ def command(url: str | None, policy_file: Path | None, timings: bool, child: tup
 
     Works for pip, uv, poetry, pdm, pipenv, hatch and what they start. Nothing in the project changes.
     """
-    policy = _policy(policy_file)
+    policy = chosen_policy(policy_file)
     pip = ask_pip(os.environ, user_cache())
     discovered = default_indexes(pip, os.environ)
-    notices: list[str] = []
     spent = Timings() if timings else None
-    report = asyncio.run(_run(child, url, policy, discovered, pip, notices, spent))
-    for notice in notices:
-        click.secho(f"assay: let pass by policy: {notice}", fg="yellow", err=True, color=colours(sys.stderr))
+    report = asyncio.run(_run(child, url, policy, discovered, pip, spent))
+    keep_last_run(child[0], report.exit_code, report.refusals, report.notices, utc_now())
     click.echo(render_report(report), nl=False, err=True, color=colours(sys.stderr))
     if spent is not None:
         click.echo(f"assay: timings {spent.line()}", err=True)
     sys.exit(report.exit_code)
-
-
-def _policy(path: Path | None) -> Policy:
-    found = path or (Path(POLICY_FILENAME) if Path(POLICY_FILENAME).is_file() else None)
-    return load_policy(found) if found else Policy()
 
 
 async def _run(
@@ -55,26 +51,29 @@ async def _run(
     policy: Policy,
     discovered: Sequence[str],
     pip: PipSettings,
-    notices: list[str],
     timings: Timings | None,
 ) -> RunReport:
-    entry, keep_alive = await trusted_or_local(url, discovered)
-    async with opened(entry, policy.provenance, notices.append) as index:
+    entry, is_own = await trusted_or_local(url, discovered)
+    notices: list[str] = []
+    async with policed(entry, policy, notices.append, own=is_own) as found:
         setting = RunSetting(
-            index=index if timings is None else TimedSource(index, timings),
+            index=found.index if timings is None else TimedSource(found.index, timings),
             simple_urls=tuple(discovered),
             trust_root=entry.fingerprint,
             cache_root=user_cache(),
             environ=os.environ,
-            policy=policy,
+            policy=found.policy,
             pip=pip,
+            others=found.others,
+            books=found.books,
         )
-        pinging = asyncio.create_task(_ping(entry.url)) if keep_alive else None
+        pinging = asyncio.create_task(_ping(entry.url)) if is_own else None
         try:
-            return await run_verified(child, setting)
+            report = await run_verified(child, setting)
         finally:
             if pinging:
                 pinging.cancel()
+    return replace(report, notices=(*notices, *report.notices))
 
 
 async def _ping(url: str) -> None:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from assay import durable
-from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.client.store import MetadataStore
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import AlreadyExists, CallerError, NotTrusted, Unreachable, VerificationFailed
+from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, metadata_path
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from assay.client.detours import option_detours, require_no_detour, uv_detours
 from assay.client.discover import PipSettings
 from assay.client.environment import RunPlaces, cache_folder, child_environment
-from assay.client.policy import Policy
+from assay.client.policed import PolicedSource
 from assay.client.proxy.answers import Answers
 from assay.client.proxy.authority import Authority
 from assay.client.proxy.front import Front
@@ -29,8 +29,18 @@ from assay.client.proxy.passing import Passing
 from assay.client.proxy.refusals import Refusal, Refusals, exit_code_of_run, render_refusals
 from assay.client.proxy.routes import Covered, cover
 from assay.client.proxy.source import VerifiedSource
+from assay.client.receipts import Receipt, environments_meant, note_handed_out, note_installed
+from assay.client.repositories import require_allowed_repositories
+from assay.client.seen import SeenBook, Watcher
 from assay.model.digests import Sha256
 from assay.model.errors import CallerError
+from assay.policy.judge import ended_exemptions
+from assay.policy.model import Facts, FirstSeen, Policy
+from assay.policy.rules import provenance_of
+from assay.provenance.publishers import describe_publisher
+
+if TYPE_CHECKING:
+    from assay.client.trusted_index import VerifiedFile
 
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 FROM_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
@@ -47,6 +57,7 @@ class RunSetting:
 
     ``simple_urls``: simple APIs that the index answers for, besides its own. ``trust_root``: fingerprint of the root
     that the index is trusted by. ``cache_root``: the user's cache folder of Assay. ``environ``: the user's environment.
+    ``others``: further trusted indexes, for projects that the policy routes there. ``books``: who was seen before.
     """
 
     index: VerifiedSource
@@ -57,6 +68,8 @@ class RunSetting:
     policy: Policy = field(default_factory=Policy)
     pip: PipSettings = field(default_factory=PipSettings)
     clock: Callable[[], datetime] = utc_now
+    others: tuple[VerifiedSource, ...] = ()
+    books: tuple[SeenBook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +77,17 @@ class RunReport:
     """How a run ended.
 
     ``exit_code``: the run's; ``child_code``: the command's own (128 + N when signal N ended it). ``not_shown``:
-    refusals past the record's bound. ``cooling``: files that the cooldown kept off the pages. ``unverified_hosts``:
-    allowed hosts and how often each was asked. ``left_out``: settings of the user that were not handed on.
-    ``detours``: ways by which the command could take files that the proxy does not see.
+    refusals past the record's bound. ``hidden``: files that policy kept off the pages. ``notices``: what it let pass.
+    ``unverified_hosts``: allowed hosts and how often each was asked. ``left_out``: settings of the user that were not
+    handed on. ``detours``: ways by which the command could take files that the proxy does not see.
     """
 
     exit_code: int
     child_code: int
     refusals: tuple[Refusal, ...]
     not_shown: int
-    cooling: tuple[str, ...]
+    hidden: tuple[str, ...]
+    notices: tuple[str, ...]
     unverified_hosts: Mapping[str, int]
     left_out: tuple[str, ...]
     detours: tuple[str, ...]
@@ -88,6 +102,9 @@ class RunningProxy:
     refusals: Refusals
     answers: Answers
     passing: Passing
+    notices: list[str]
+    watcher: Watcher
+    handed: list[Receipt]
 
 
 async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport:
@@ -97,24 +114,31 @@ async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport
     RefusedByPolicy when uv's configuration leads around the proxy, and whatever the index's ``refresh`` raises: then
     nothing was started.
     """
+    began = setting.clock()
     covered = cover(setting.index.url, setting.simple_urls)
     _require_consistent(setting.policy, covered)
+    require_allowed_repositories(command, setting.policy)
     detours = uv_detours(setting.environ, _working_folder())
     require_no_detour(command, detours)
     await setting.index.refresh()
-    caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest())
+    caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest(setting.clock()))
     caches.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with running_proxy(setting, covered) as proxy:
         places = RunPlaces(proxy.certificates, caches)
         child = child_environment(setting.environ, places, proxy.url, covered, setting.pip)
         child_code = await _run_child(command, child.variables)
         refusals = proxy.refusals.all()
+        for book in setting.books:
+            book.add(proxy.watcher.new)
+        environments = environments_meant(command, setting.environ, _working_folder())
+        note_installed(environments, note_handed_out(caches, proxy.handed), began)
         return RunReport(
             exit_code=exit_code_of_run(refusals, child_code),
             child_code=child_code,
             refusals=refusals,
             not_shown=proxy.refusals.not_shown,
-            cooling=tuple(proxy.answers.cooling),
+            hidden=tuple(proxy.answers.hidden),
+            notices=tuple(proxy.notices),
             unverified_hosts=dict(proxy.passing.hosts),
             left_out=child.left_out,
             detours=(*map(str, detours), *option_detours(command)),
@@ -130,22 +154,49 @@ async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[
         certificates = folder / "certificates.pem"
         certificates.write_bytes(authority.certificate_pem() + _roots_of_allowed_hosts(setting))
         refusals, passing = Refusals(), Passing(setting.environ)
-        answers = Answers(setting.index, covered, setting.policy, refusals, passing, setting.clock)
+        notices = list(ended_exemptions(setting.policy, setting.clock()))
+        refuse = provenance_of(setting.policy).first_seen is FirstSeen.REFUSE
+        watcher = Watcher.of(setting.books, refuse=refuse, notice=notices.append)
+        handed: list[Receipt] = []
+
+        def note(facts: Facts, file: "VerifiedFile") -> None:
+            handed.append(receipt_of(facts, file))
+
+        sources = (setting.index, *setting.others)
+        source = PolicedSource(sources, setting.policy, setting.clock, notices.append, (watcher, note))
+        answers = Answers(source, covered, setting.policy, refusals, passing, setting.clock)
         front = Front(answers, authority, covered, setting.policy, passing, refusals, setting.clock)
         await front.start()
         try:
-            yield RunningProxy(front.url, certificates, refusals, answers, passing)
+            yield RunningProxy(front.url, certificates, refusals, answers, passing, notices, watcher, handed)
         finally:
             await front.close()
             await answers.close()
 
 
+def receipt_of(facts: Facts, file: "VerifiedFile") -> Receipt:
+    """What is noted of a file that was handed out."""
+    signers = [facts.signed_with] if facts.signed_with else []
+    signers += [describe_publisher(each.publisher) for each in facts.attested]
+    return Receipt(
+        project=facts.project,
+        version=facts.version or "",
+        filename=file.filename,
+        sha256=file.sha256,
+        index=facts.index,
+        rings=tuple(sorted(ring.value for ring in file.rings)),
+        by=tuple(signers),
+        at=facts.now.isoformat(),
+    )
+
+
 def render_report(report: RunReport) -> str:
     """What to print after a run, on standard error; empty when all went well and nothing was held back."""
     lines = [f"assay: {host} was asked without verification, as the policy allows" for host in report.unverified_hosts]
-    if report.cooling:
-        shown = ", ".join(report.cooling[:3]) + (", ..." if len(report.cooling) > 3 else "")
-        lines.append(f"assay: {len(report.cooling)} files are younger than the policy's cooldown: {shown}")
+    lines += [f"assay: let pass by policy: {notice}" for notice in report.notices]
+    if report.hidden:
+        shown = ", ".join(report.hidden[:3]) + (", ..." if len(report.hidden) > 3 else "")
+        lines.append(f"assay: {len(report.hidden)} files are younger than the policy's cooldown: {shown}")
     if report.left_out:
         lines.append("assay: not used, because it cannot be verified: " + "; ".join(report.left_out))
     lines += [f"assay: not seen by the proxy: {detour}" for detour in report.detours]
@@ -166,7 +217,7 @@ def _require_consistent(policy: Policy, covered: Covered) -> None:
 
 def _roots_of_allowed_hosts(setting: RunSetting) -> bytes:
     """The certificates that the user trusts for hosts outside; needed only where the policy allows any."""
-    if not setting.policy.allow_hosts:
+    if not setting.policy.allows_any_host:
         return b""
     path = setting.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     return b"\n" + Path(path).read_bytes() if path and Path(path).is_file() else b""

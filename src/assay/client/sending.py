@@ -64,13 +64,14 @@ class Uploader(TokenHolder):
         """A role without files: a first claim, a renewal, other keys. Raises NotAllowed, CallerError, Unreachable."""
         await self.post(f"claims/{project}", role, len(role))
 
-    async def send_file(self, file: LocalFile, role: bytes) -> None:
-        """A file with the role that lists it. Raises as ``send_role``."""
+    async def send_file(self, file: LocalFile, role: bytes | None = None) -> None:
+        """A file, with the role that lists it where its project is claimed. Raises as ``send_role``."""
         with file.path.open("rb") as stream:
             form = aiohttp.FormData()
             for name, value in _fields(file).items():
                 form.add_field(name, value)
-            form.add_field("assay_claim", role.decode())
+            if role is not None:
+                form.add_field("assay_claim", role.decode())
             form.add_field("content", stream, filename=file.path.name, content_type="application/octet-stream")
             await self.post("legacy/", form, file.size)
 

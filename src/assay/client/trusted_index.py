@@ -18,7 +18,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from assay import durable
-from assay.client.provenance.policy import DEFAULT_PROVENANCE, ProvenancePolicy, speaks_of_signing
 from assay.client.store import MetadataStore
 from assay.fetch import SERVER_REFUSED, Fetcher
 from assay.formats.manifest import MANIFEST, require_listed
@@ -28,6 +27,8 @@ from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
+from assay.model.rings import Ring
+from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.claim_search import FoundClaim, find_claim
 from assay.trust.claims import claim_role
 from assay.trust.layout import (
@@ -40,6 +41,7 @@ from assay.trust.layout import (
     metadata_path,
     page_target,
 )
+from assay.trust.rings import rings_of
 from assay.trust.takedown import taken_down
 from assay.trust.update import Answer, Fetch, Keep, Load, Request, Steps, lookup, refresh
 from assay.trust.verify import TrustedMetadata, VerifiedTarget
@@ -47,6 +49,7 @@ from assay.trust.verify import TrustedMetadata, VerifiedTarget
 if TYPE_CHECKING:
     from assay.client.provenance.checks import FileEvidence, ProvenanceChecks
     from assay.client.witnessed import Witnessed
+    from assay.provenance.attestations import VerifiedAttestation
 
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
@@ -71,7 +74,8 @@ class VerifiedPage:
 class VerifiedFile:
     """A file on this machine that is what trusted metadata vouches for. ``size`` in bytes.
 
-    ``evidence``: the signatures and attestations that verified; None where nobody says anything of any.
+    ``evidence``: the signatures and attestations that verified; None where nobody says anything of any. ``rings``: in
+    which the file is.
     """
 
     path: Path
@@ -80,14 +84,15 @@ class VerifiedFile:
     filename: str
     custom: Mapping[str, Any]
     evidence: "FileEvidence | None" = None
+    rings: frozenset[Ring] = frozenset({Ring.SIGNED})
 
 
 class TrustedIndex:
     """The client's view of one index.
 
-    ``url`` ends with a slash. ``files`` is a private folder for verified files. ``policy`` says who must sign, and
-    ``notice`` is told of what it lets pass. Methods raise VerificationFailed and
-    NotFresh (the index or the way to it lies), Unreachable, NotFound, StorageUnavailable.
+    ``url`` ends with a slash. ``files`` is a private folder for verified files. ``policy`` says whose signatures
+    count besides those the page names, and ``notice`` is told of what it lets pass. Methods raise VerificationFailed
+    and NotFresh (the index or the way to it lies), Unreachable, NotFound, StorageUnavailable.
     """
 
     def __init__(
@@ -107,7 +112,7 @@ class TrustedIndex:
         self._fetcher = fetcher
         self._clock = clock
         self._limits = limits
-        self._policy = policy
+        self.policy = policy
         self._notice = notice
         self._trusted: TrustedMetadata | None = None
         self._refreshes = 0
@@ -238,7 +243,8 @@ class TrustedIndex:
         if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
             await asyncio.to_thread(_require_sidecar, path, distribution, entry)
         evidence = await self.evidence(distribution, path)
-        return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom, evidence)
+        rings = rings_of(await self._current(), target)
+        return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom, evidence, rings)
 
     async def _vouched(self, distribution: Distribution, entry: PageFile) -> VerifiedTarget:
         """What trusted metadata says of the file; page, target and the seal of its release agree about it."""
@@ -265,10 +271,11 @@ class TrustedIndex:
     async def evidence(self, distribution: Distribution, path: Path) -> "FileEvidence | None":
         """Who signed the file at ``path``, which must be what is vouched for; None where nobody speaks of signing.
 
-        Raises VerificationFailed or RefusedByPolicy for what does not verify, or is missing.
+        Raises VerificationFailed or RefusedByPolicy (a change of who was seen first) for what does not verify, or is
+        missing.
         """
         page, entry = await self._listed(distribution)
-        if not speaks_of_signing(page, entry, self._policy):
+        if not _speaks_of_signing(page, entry):
             return None
         checks, unverified = self.provenance_checks(), None
         if entry.provenance is None and entry.upstream_provenance is not None:
@@ -276,6 +283,11 @@ class TrustedIndex:
             await self.page(distribution.project)
             page, entry = await self._listed(distribution)
         return await checks.check(page, entry, path, unverified=unverified)
+
+    async def attested(self, distribution: Distribution) -> "tuple[VerifiedAttestation, ...]":
+        """The attestations that the page pins for the file, verified; the file itself is not fetched."""
+        page, entry = await self._listed(distribution)
+        return await self.provenance_checks().attestations(page, entry) if entry.provenance is not None else ()
 
     async def kept(self, distribution: Distribution) -> Path | None:
         """Where the file is on this machine already, whole and as it is vouched for; None where it is not."""
@@ -290,7 +302,7 @@ class TrustedIndex:
         from assay.client.provenance.pinned import PinnedFiles
 
         pinned = PinnedFiles(self.url, self._fetcher, self._files)
-        return ProvenanceChecks(Checking(pinned, self._policy, self._clock, self._notice))
+        return ProvenanceChecks(Checking(pinned, self.policy, self._clock, self._notice))
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
@@ -440,6 +452,12 @@ async def _meanwhile(work: Coroutine[Any, Any, R]) -> AsyncIterator[Awaitable[R]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _speaks_of_signing(page: ProjectPage, entry: PageFile) -> bool:
+    """Whether anybody says anything about who signs this file; of most files nobody does."""
+    beside = entry.signature or entry.provenance or entry.upstream_provenance
+    return bool(beside or page.signers.certificates or page.signers.publishers)
 
 
 def _is_kept(path: Path, sha256: Sha256) -> bool:

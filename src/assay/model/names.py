@@ -11,6 +11,8 @@ from assay.model.errors import InvalidName, NotAllowed
 ProjectName = NewType("ProjectName", str)
 
 MAX_NAME_CHARS = 100
+POLICY_PROJECT = ProjectName("assay-policy")
+"""Its releases are the organisation's policy: administrators register it, and it never comes from an upstream."""
 _LEGAL = re.compile(r"\A[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _RUNS = re.compile(r"[-_.]+")
 _STANDARD_LIBRARY = frozenset(module.lower() for module in sys.stdlib_module_names)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 
 from assay.model.errors import NotAllowed
-from assay.model.names import ProjectName
+from assay.model.names import POLICY_PROJECT, ProjectName
 
 
 class Action(Enum):
@@ -119,5 +119,12 @@ def decide_registration(principal: Principal, project: ProjectName, now: datetim
             subject=project,
             rule="token-scope",
             next_step="create the project first, or use a token that is not limited to other projects",
+        )
+    if project == POLICY_PROJECT and not principal.scope.allows(Action.ADMIN):
+        raise NotAllowed(
+            "this project is the organisation's policy; only an administrator registers it",
+            subject=project,
+            rule="name-reserved",
+            next_step="use an administrator's token for the first version; owners publish the next ones",
         )
     return UploadRight(project, principal.user, ProjectRole.OWNER, principal.user, now, principal.authenticated)

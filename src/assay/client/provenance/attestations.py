@@ -1,6 +1,6 @@
 """PEP 740 attestations at install: fetched by the hash that the signed page pins, verified against its publishers.
 
-Invariants: provenance that the page names must be there and verify; what page or policy demand must be named. Where a
+Invariants: provenance that the page names must be there and verify; what the page demands must be named. Where a
 publisher was only seen first, policy says whether a change or a loss refuses or is told. sigstore works in a thread.
 """
 
@@ -11,19 +11,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from assay.client.provenance.context import Checking
-from assay.client.provenance.policy import Demands, FirstSeen
 from assay.fetch import SERVER_REFUSED
 from assay.formats.pages import PageFile, ProjectPage
 from assay.model.digests import Sha256
 from assay.model.errors import Reading, RefusedByPolicy, Unreachable, VerificationFailed
 from assay.model.signers import RegisteredPublisher, Signers, Term
+from assay.policy.model import ExpectedAttester, FirstSeen
 from assay.provenance.attestation_format import Attestation
 from assay.provenance.attestations import VerifiedAttestation
 from assay.provenance.expected import ExpectedPublisher, verify_expected_attestations, verify_first_seen
 from assay.provenance.integrity import MAX_PROVENANCE_BYTES, parse_provenance
-from assay.provenance.publishers import describe_publisher, parse_publisher, require_publisher
+from assay.provenance.publishers import describe_publisher, parse_publisher
 from assay.provenance.sigstore_trust import MAX_ROOT_BYTES, SigstoreTrust, bundled_trust
-from assay.provenance.slsa import BuildProvenance, BuildRule, require_build
 
 _ANOTHER_IDENTITY: Final = frozenset(
     {
@@ -56,21 +55,23 @@ class AttestationChecks:
         return "the index has none"
 
     async def check(
-        self, page: ProjectPage, entry: PageFile, demands: Demands, unverified: str | None = None
+        self, page: ProjectPage, entry: PageFile, unverified: str | None = None
     ) -> tuple[VerifiedAttestation, ...]:
         """The verified attestations of a file, which is not needed itself: its digest is. None may fail.
 
-        ``unverified``: why the index could not bring what the upstream announces. Raises VerificationFailed,
-        RefusedByPolicy.
+        Publishers that policy names are expected beside those that were only seen first; those that somebody
+        registered policy cannot replace. ``unverified``: why the index could not bring what the upstream announces.
+        Raises VerificationFailed, RefusedByPolicy.
         """
         if entry.provenance is None:
-            self._require_no_attestation(page, entry, demands, unverified)
+            self._require_no_attestation(page, entry, unverified)
             return ()
         data = await self.checking.pinned.beside(
             page.project, entry, ".provenance", entry.provenance, MAX_PROVENANCE_BYTES
         )
         attestations = parse_provenance(data).attestations
-        expected = (*_of_policy(demands), *await self._publishers(page))
+        named = self.checking.policy.attesters_of(page.project) if not page.signers.has_chosen_publisher else ()
+        expected = (*_expected(named), *await self._publishers(page))
         try:
             verified = await asyncio.to_thread(
                 verify_expected_attestations,
@@ -83,10 +84,9 @@ class AttestationChecks:
                 retired_keys=self.checking.policy.retired_keys,
             )
         except VerificationFailed as refusal:
-            if refusal.rule not in _ANOTHER_IDENTITY or demands.attesters or not _only_seen(page.signers):
+            if refusal.rule not in _ANOTHER_IDENTITY or named or not _only_seen(page.signers):
                 raise
             verified = await self._changed(entry, attestations, expected[-1].trust, refusal)
-        _require_policy(entry, verified, demands)
         return verified
 
     async def _publishers(self, page: ProjectPage) -> tuple[ExpectedPublisher, ...]:
@@ -101,23 +101,13 @@ class AttestationChecks:
         data = await self.checking.pinned.published(name, root, MAX_ROOT_BYTES)
         return SigstoreTrust(f"the own root of {page.project}", data)
 
-    def _require_no_attestation(
-        self, page: ProjectPage, entry: PageFile, demands: Demands, unverified: str | None
-    ) -> None:
+    def _require_no_attestation(self, page: ProjectPage, entry: PageFile, unverified: str | None) -> None:
         if page.signers.demand_attestation(entry.upload_time):
             raise VerificationFailed(
                 "files of this project must be attested, and nothing says that this one is",
                 rule="attestation-missing",
                 subject=entry.filename,
                 next_step="do not install it; tell the index's operator",
-            )
-        if demands.attestation:
-            raise RefusedByPolicy(
-                "policy asks for an attestation, and this file has none",
-                rule="attestation-missing",
-                subject=entry.filename,
-                expected=" or ".join(describe_publisher(each.publisher) for each in demands.attesters) or None,
-                next_step="ask the project to publish with attestations, or relax 'provenance' in the policy",
             )
         if entry.upstream_provenance is not None and page.signers.has_chosen_publisher:
             raise VerificationFailed(
@@ -162,7 +152,7 @@ class AttestationChecks:
                 expected=refusal.expected,
                 found=refusal.found,
                 reading=Reading.EITHER,
-                next_step="if the project moved, name its new publisher in the policy (provenance.publishers)",
+                next_step="if the project moved, name its new publisher in the policy (published_by)",
             )
         )
         return await asyncio.to_thread(
@@ -180,51 +170,8 @@ class AttestationChecks:
         self.checking.notice(f"{refusal} [{refusal.rule}]")
 
 
-def _of_policy(demands: Demands) -> tuple[ExpectedPublisher, ...]:
-    return tuple(
-        ExpectedPublisher(each.publisher, each.trust or bundled_trust(), _ALWAYS) for each in demands.attesters
-    )
-
-
-def _require_policy(entry: PageFile, verified: Sequence[VerifiedAttestation], demands: Demands) -> None:
-    """At least one attestation is by a publisher that policy names, and one build satisfies each rule."""
-    if demands.attesters and not any(_is_of(each, demands) for each in verified):
-        raise RefusedByPolicy(
-            "attested by another publisher than policy names for this project",
-            rule="policy-attester",
-            subject=entry.filename,
-            expected=" or ".join(describe_publisher(each.publisher) for each in demands.attesters),
-            found=", ".join(describe_publisher(each.publisher) for each in verified),
-            reading=Reading.EITHER,
-            next_step="if the project moved, change the policy; else do not install it",
-        )
-    builds: list[BuildProvenance | None] = [each.build for each in verified if each.build is not None]
-    for rule in demands.builds:
-        _require_any_build(builds or [None], rule, entry.filename)
-
-
-def _require_any_build(builds: Sequence[BuildProvenance | None], rule: BuildRule, filename: str) -> None:
-    refusals = []
-    for build in builds:
-        try:
-            require_build(build, rule, filename=filename)
-        except RefusedByPolicy as refusal:
-            refusals.append(refusal)
-        else:
-            return
-    raise refusals[0]
-
-
-def _is_of(attestation: VerifiedAttestation, demands: Demands) -> bool:
-    for each in demands.attesters:
-        trust = each.trust or bundled_trust()
-        try:
-            require_publisher(attestation.identity, each.publisher)
-        except VerificationFailed:
-            continue
-        if attestation.root == trust.sha256:
-            return True
-    return False
+def _expected(named: Sequence[ExpectedAttester]) -> tuple[ExpectedPublisher, ...]:
+    return tuple(ExpectedPublisher(each.publisher, each.trust or bundled_trust(), _ALWAYS) for each in named)
 
 
 def _only_seen(signers: Signers) -> bool:

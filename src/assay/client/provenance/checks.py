@@ -1,7 +1,8 @@
-"""Who signed a file, held against its project's signed page and the user's policy, before the file is used.
+"""Who signed a file, held against its project's signed page, before the file is used.
 
-Invariants: what the page says lies beside a file is fetched by its hash and must verify; what page or policy demand
-must be there; the leniencies that policy names are told, never silent.
+Invariants: what the page says lies beside a file is fetched by its hash and must verify; what the page demands must be
+there; the leniencies that policy names are told, never silent. What policy demands besides is judged afterwards, on
+the evidence that is returned here (``assay.policy``).
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ class ProvenanceChecks:
     """The checks of one index's files."""
 
     def __init__(self, checking: Checking) -> None:
-        self._policy = checking.policy
         self.openpgp = SignatureChecks(checking)
         self.attesting = AttestationChecks(checking)
 
@@ -39,11 +39,10 @@ class ProvenanceChecks:
         ``unverified``: why the index could not bring what the upstream announces. Raises VerificationFailed (with a
         rule of docs/provenance.md), RefusedByPolicy, Unreachable.
         """
-        demands = self._policy.demands(page.project)
-        signature = await self.openpgp.check(page, entry, path, demands)
-        attestations = await self.attesting.check(page, entry, demands, unverified)
+        signature = await self.openpgp.check(page, entry, path)
+        attestations = await self.attesting.check(page, entry, unverified)
         return FileEvidence(signature, attestations)
 
     async def attestations(self, page: ProjectPage, entry: PageFile) -> tuple[VerifiedAttestation, ...]:
         """The attestations of a file, verified as at install; the file is not needed."""
-        return await self.attesting.check(page, entry, self._policy.demands(page.project))
+        return await self.attesting.check(page, entry)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assay.client.provenance.pinned import PinnedFiles
-from assay.client.provenance.policy import ProvenancePolicy
+from assay.policy.model import ProvenancePolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """OpenPGP signatures at install: fetched by the hash that the signed page pins, verified against its certificates.
 
-Invariant: a signature that the page names must be there and verify; one that page or policy demand must be named.
+Invariant: a signature that the page names must be there and verify; one that the page demands must be named.
 """
 
 import asyncio
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.client.provenance.context import Checking
-from assay.client.provenance.policy import Demands
 from assay.formats.pages import PageFile, ProjectPage
-from assay.model.errors import Reading, RefusedByPolicy, VerificationFailed
+from assay.model.errors import VerificationFailed
 from assay.model.signers import Attached, RegisteredCertificate
 from assay.provenance.expected import ExpectedCertificate, verify_expected_signature
 from assay.provenance.openpgp import MAX_SIGNATURE_BYTES, VerifiedSignature, parse_certificate
@@ -23,23 +22,12 @@ class SignatureChecks:
 
     checking: Checking
 
-    async def check(self, page: ProjectPage, entry: PageFile, path: Path, demands: Demands) -> VerifiedSignature | None:
-        """The verified signature of the file at ``path``, or None. Raises VerificationFailed, RefusedByPolicy."""
+    async def check(self, page: ProjectPage, entry: PageFile, path: Path) -> VerifiedSignature | None:
+        """The verified signature of the file at ``path``, or None. Raises VerificationFailed."""
         if entry.signature is None:
-            _require_no_signature(page, entry, demands)
+            _require_no_signature(page, entry)
             return None
-        verified = await self.verify(page, entry, entry.signature, path)
-        if demands.fingerprints and verified.certificate not in demands.fingerprints:
-            raise RefusedByPolicy(
-                "signed with another key than policy names for this project",
-                rule="policy-signer",
-                subject=entry.filename,
-                expected=" or ".join(demands.fingerprints),
-                found=verified.certificate,
-                reading=Reading.EITHER,
-                next_step="if the project's key changed, compare its fingerprint and change the policy",
-            )
-        return verified
+        return await self.verify(page, entry, entry.signature, path)
 
     async def verify(self, page: ProjectPage, entry: PageFile, beside: Attached, path: Path) -> VerifiedSignature:
         """The signature of the file at ``path``, verified against the page's certificates."""
@@ -74,7 +62,7 @@ class SignatureChecks:
         return ExpectedCertificate(certificate, each.term)
 
 
-def _require_no_signature(page: ProjectPage, entry: PageFile, demands: Demands) -> None:
+def _require_no_signature(page: ProjectPage, entry: PageFile) -> None:
     if page.signers.demand_signature(entry.upload_time):
         raise VerificationFailed(
             "files of this project must be signed, and nothing says that this one is",
@@ -82,12 +70,4 @@ def _require_no_signature(page: ProjectPage, entry: PageFile, demands: Demands) 
             subject=entry.filename,
             expected="a signature by " + " or ".join(each.fingerprint for each in page.signers.certificates),
             next_step="do not install it; tell the index's operator",
-        )
-    if demands.signature:
-        raise RefusedByPolicy(
-            "policy asks for a signature, and this file has none",
-            rule="signature-missing",
-            subject=entry.filename,
-            expected=" or ".join(demands.fingerprints) or "a signature by a registered certificate",
-            next_step="ask the project to sign its files, or relax 'provenance' in the policy",
         )

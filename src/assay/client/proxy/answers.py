@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from packaging.version import InvalidVersion, Version
 
-from assay.client.policy import Policy
+from assay.client.policed import PolicedSource
 from assay.client.proxy.location import Location, Origin, parse_authority, parse_location, redact
 from assay.client.proxy.passing import Passing
 from assay.client.proxy.refusals import Refusals, reason_line
@@ -31,7 +31,6 @@ from assay.client.proxy.routes import (
     route,
 )
 from assay.client.proxy.shown import show_page
-from assay.client.proxy.source import VerifiedSource
 from assay.client.proxy.streaming import answer_file, file_headers
 from assay.formats.negotiation import PageType, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
@@ -40,6 +39,7 @@ from assay.http1.serving import Request, Response
 from assay.model.distributions import Distribution
 from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
 from assay.model.names import ProjectName
+from assay.policy.model import Policy
 
 if TYPE_CHECKING:
     from assay.client.trusted_index import VerifiedFile
@@ -53,12 +53,12 @@ MAX_AHEAD_BYTES: Final = 32_000_000
 class Answers:
     """Answers the requests of one run.
 
-    ``clock`` gives the time in UTC. ``cooling`` are the filenames that the cooldown kept off the pages shown.
+    ``clock`` gives the time in UTC. ``hidden`` are the filenames that policy kept off the pages shown.
     """
 
     def __init__(
         self,
-        source: VerifiedSource,
+        source: PolicedSource,
         covered: Covered,
         policy: Policy,
         refusals: Refusals,
@@ -73,7 +73,7 @@ class Answers:
         self._clock = clock
         self._known: OrderedDict[ProjectName, ProjectPage] = OrderedDict()
         self._ahead: set[asyncio.Future[VerifiedFile]] = set()
-        self.cooling: dict[str, None] = {}
+        self.hidden: dict[str, None] = {}
 
     async def answer(self, origin: Origin | None, request: Request) -> Response:
         """Answer one request. ``origin``: where the CONNECT led, None for a request in absolute form."""
@@ -142,8 +142,6 @@ class Answers:
         if (earlier := self._refusals.blocking()) is not None:
             return _problem(STATUS_REFUSED, _nothing_more(earlier.error))
         distribution, entry = await self._listed(asked)
-        if self._policy.is_cooling(distribution.project, entry.upload_time, self._clock()):
-            raise self._too_young(entry)
         if asked.sidecar:
             if entry.core_metadata is None:
                 raise NotFound("the index has no metadata beside this file", subject=distribution.filename)
@@ -197,19 +195,9 @@ class Answers:
             self._known.popitem(last=False)
 
     def _show(self, published: ProjectPage, base: Location | None) -> ProjectPage:
-        shown, cooling = show_page(published, base, self._covered, self._policy, self._clock())
-        self.cooling.update(dict.fromkeys(cooling))
-        return shown
-
-    def _too_young(self, entry: PageFile) -> RefusedByPolicy:
-        return RefusedByPolicy(
-            "younger than the policy's cooldown",
-            rule="cooldown",
-            subject=entry.filename,
-            expected=f"at least {self._policy.cooldown_days} days old",
-            found=f"uploaded {entry.upload_time:%Y-%m-%d %H:%M} UTC",
-            next_step="wait, take an older version, or list the project in 'cooldown_exempt' of the policy",
-        )
+        hidden = self._source.hidden(published)
+        self.hidden.update(dict.fromkeys(sorted(hidden)))
+        return show_page(published, base, self._covered, hidden)
 
 
 def _target(origin: Origin | None, request: Request) -> tuple[Origin, str]:

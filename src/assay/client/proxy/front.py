@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from assay.client.policy import Policy
 from assay.client.proxy.answers import Answers
 from assay.client.proxy.authority import Authority
 from assay.client.proxy.location import Origin, parse_authority
@@ -24,6 +23,7 @@ from assay.client.proxy.refusals import Refusals, reason_line
 from assay.client.proxy.routes import Covered
 from assay.http1.serving import BadRequest, Request, Response, ServedConnection
 from assay.model.errors import AssayError, CallerError, RefusedByPolicy
+from assay.policy.model import Policy
 
 HEAD_TIMEOUT_S: Final = 15.0
 TLS_TIMEOUT_S: Final = 15.0

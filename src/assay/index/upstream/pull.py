@@ -26,7 +26,7 @@ from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
 from assay.index.upstream.provenance import UpstreamProvenance
 from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import NotFound, Unreachable, UpstreamChanged, UpstreamError
-from assay.model.names import ProjectName
+from assay.model.names import POLICY_PROJECT, ProjectName
 from assay.model.statuses import QUARANTINED
 from assay.model.statuses import REMOVED as REMOVED_PROJECT
 
@@ -124,7 +124,7 @@ class PullThrough:
 
     def is_ours(self, project: ProjectName, row: accounts.ProjectRow | None) -> bool:
         """Whether the name may not go upstream: ours, private, quarantined or removed here."""
-        if any(fnmatch.fnmatchcase(project, glob) for glob in self._settings.private):
+        if project == POLICY_PROJECT or any(fnmatch.fnmatchcase(project, glob) for glob in self._settings.private):
             return True
         if row is None:
             return False
