@@ -1,28 +1,35 @@
 """Threats B1-B8 and B16-B19: what uploaders, insiders and a broken web process try, and what stays as it was."""
 
+import asyncio
 import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, update
 
+from assay.fetch import Fetcher
 from assay.formats.pages import PageFile, file_url
 from assay.index import states
-from assay.index.ledger import accounts
+from assay.index.ledger import accounts, publishers
 from assay.index.ledger.publications import propose
 from assay.index.ledger.schema import events, files, outbox, projects, tokens
+from assay.index.oidc.issuers import IssuerKeys
+from assay.index.oidc.mint import MintedToken, TokenMint
 from assay.index.proposals import ProposedFile, PublishFiles
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AlreadyExists, AssayError, CallerError, InvalidDistribution, NotAllowed
 from assay.model.names import parse_project_name
 from assay.model.permissions import Action, Principal
+from assay.provenance.identity_tokens import TrustedPublisher
+from assay.provenance.publishers import GitHubPublisher
 from client.small_distributions import build_wheel, wheel_metadata
 from index.ledger_index import DEMO, LedgerIndex, wheel_name
+from support.issuer import running_issuer
 
 WHEEL = wheel_name("demo", "1.0")
 EVIL = build_wheel("demo", "1.0", files={"evil.py": b"print('evil')\n"})
@@ -281,7 +288,28 @@ def test_B16_a_row_that_is_no_proposal_stops_nobody(index: LedgerIndex, alice: P
     index.publish("demo", "2.0", alice)
 
 
-# B17, against a real issuer: tests/index/test_trusted_publishing.py (used once, also within the leeway)
+def test_B17_a_replayed_identity_token_buys_nothing(tmp_path: Path) -> None:
+    index = LedgerIndex(tmp_path / "index", now=datetime.now(UTC))
+    index.publish("demo", "1.0", index.user("alice"))
+    with running_issuer() as issuer:
+        trusted = TrustedPublisher(GitHubPublisher("octo/demo", "release.yml", issuer=issuer.url))
+        with index.write() as connection:
+            publishers.register(connection, DEMO, trusted, None, "boss", index.now)
+
+        async def mint(token: str) -> MintedToken:
+            async with Fetcher() as fetcher:
+                keys = IssuerKeys((issuer.url,), fetcher, lambda: index.now)
+                return await TokenMint("this-index", keys, index.ledger, lambda: index.now).mint(token)
+
+        token = issuer.sign("this-index")
+        index.publish("demo", "2.0", index.principal(asyncio.run(mint(token)).text))
+        for later_s in (0, 60, 600):
+            index.later(seconds=later_s)
+            with pytest.raises(NotAllowed):
+                asyncio.run(mint(token))
+        with pytest.raises(NotAllowed):
+            asyncio.run(mint(issuer.sign("another-index")))
+    index.ledger.close()
 
 
 def _zip(*members: tuple[str, bytes]) -> bytes:
