@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench fuzz attacks docs clean setup system
+.PHONY: lock demo test lint format bench bench-seal fuzz attacks docs clean setup system
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +37,9 @@ fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guide
 		mkdir -p .fuzz/$$target && PYTHONPATH=src:tests $(BIN)/python tests/fuzz/fuzz_uploads.py $$target .fuzz/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
 	done
+
+bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
+	$(BIN)/python bench/seal.py $(FILES)
 
 lock: $(STAMP)  ## resolve the development environment again
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \
