@@ -1,8 +1,8 @@
 """The signed metadata of an index of any size, without its pages, files, ledger rows and log entries.
 
-``python bench/synthetic.py FOLDER FILES``: makes a data folder whose bins list FILES files and 0.0875 pages for each, by
-the product's own bulk publication. What an upload or a client of such an index costs can be measured on it in a fraction
-of the time that ``assay upstream import`` of a whole listing takes; that is measured by ``bench/scale.py import``.
+``python bench/synthetic.py FOLDER FILES``: makes a data folder whose bins list FILES files and 0.0875 pages for each,
+by the product's own bulk publication. What an upload to such an index costs, or a client, can be measured on it in a
+fraction of the time that ``assay upstream import`` of a whole listing takes, which ``bench/scale.py`` measures too.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from assay import durable
 from assay.client.store import MetadataStore
-from assay.fetch import SERVER_REFUSED, Fetcher
+from assay.fetch import SERVER_REFUSED, Fetcher, Known
 from assay.formats.manifest import MANIFEST, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
@@ -56,6 +56,9 @@ MAX_SIDECAR_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
+
+_VERSION_AT_THE_END, _TAIL_BYTES = re.compile(rb',"version":([1-9][0-9]{0,9})\}\}\Z'), 40
+"""Where an index of ours writes a role's version; whatever else is there is only no dictionary."""
 
 R = TypeVar("R")
 
@@ -415,7 +418,14 @@ class TrustedIndex:
                 return None
             case Fetch(role, version, max_bytes):
                 url = self.url + metadata_path(role, version)
-                return await self._single(url, lambda: self._fetcher.get(url, max_bytes=max_bytes))
+                known = self._known(role) if version is not None else None
+                return await self._single(url, lambda: self._fetcher.get_packed(url, max_bytes=max_bytes, known=known))
+
+    def _known(self, role: str) -> Known | None:
+        """The version of ``role`` that is kept here, which saves sending what did not change since."""
+        data = self._store.read(role)
+        found = _VERSION_AT_THE_END.search(data, max(0, len(data) - _TAIL_BYTES)) if data is not None else None
+        return Known(found[1].decode(), data) if data is not None and found is not None else None
 
     async def _single(self, key: str, start: Callable[[], Awaitable[R]]) -> R:
         """Do ``start`` once for all who ask for ``key`` at the same time."""
