@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench bench-seal fuzz attacks docs clean setup system
+.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks docs clean setup system
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,9 @@ format: $(STAMP)
 
 attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ran
 	$(BIN)/pytest -q -rN --attack-table tests/attacks
+
+torture: $(STAMP) system  ## faults without end: make torture SECONDS=3600 SEED=1
+	cd tests && nice ../$(BIN)/python -m faults.torture --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
