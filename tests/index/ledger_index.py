@@ -43,7 +43,7 @@ def wheel_name(project: str, version: str) -> str:
     return f"{project}-{version}-py3-none-any.whl"
 
 
-def inspect_here(path: Path, filename: str) -> InspectedDistribution:
+def inspect_here(path: Path, filename: str, _user: str) -> InspectedDistribution:
     """Inspection without a process of its own."""
     with path.open("rb") as stream:
         return inspect_distribution(stream, filename, InspectionLimits())

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from assay import durable
 from assay.client.store import MetadataStore
 from assay.fetch import SERVER_REFUSED, Fetcher, Known
-from assay.formats.manifest import MANIFEST, require_listed
+from assay.formats.manifest import manifest_path, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
+from assay.model.releases import release_of
 from assay.model.rings import Ring
 from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.claim_search import FoundClaim, find_claim
@@ -309,7 +310,7 @@ class TrustedIndex:
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
-        path = file_target(replace(distribution, filename=MANIFEST))
+        path = TargetPath(manifest_path(distribution.project, release_of(distribution.version)))
         manifest = await self._run(lookup(await self._current(), path, under=SEAL_PREFIX))
         if manifest is not None:
             require_listed(manifest.custom, distribution.filename, sha256)
