@@ -1,16 +1,17 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks docs clean setup system
+.PHONY: lock demo test lint format bench fuzz attacks docs clean setup system installers
 
 VENV := .venv
 BIN := $(VENV)/bin
 # Programs that the tests start would compile the whole house every time.
 export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.installed
+INSTALLERS := .installers
 
 demo: $(STAMP)  ## the whole story in a minute, ending in attacks that fail
 	$(BIN)/assay demo
 
-test: $(STAMP) system  ## every test
+test: $(STAMP) system installers  ## every test
 	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## formatting, lint, types, import directions
@@ -26,9 +27,6 @@ format: $(STAMP)
 attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ran
 	$(BIN)/pytest -q -rN --attack-table tests/attacks
 
-torture: $(STAMP) system  ## faults without end: make torture SECONDS=3600 SEED=1
-	cd tests && nice ../$(BIN)/python -m faults.torture --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
-
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py
@@ -41,13 +39,12 @@ fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guide
 			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
 	done
 
-bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
-	$(BIN)/python bench/seal.py $(FILES)
-
 lock: $(STAMP)  ## resolve the development environment again
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \
 		--group test --group lint --group bench pyproject.toml -o requirements/dev.txt
 	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 - -o requirements/uv.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 \
+		requirements/installers.in -o requirements/installers.txt
 
 setup: $(STAMP)
 
@@ -55,8 +52,11 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/make-venv
 	sh scripts/make-venv $(VENV)
 	touch $@
 
+installers: $(STAMP)  ## pip, poetry, pdm and the others that the tests start
+	sh scripts/make-installers $(INSTALLERS)
+
 system: $(STAMP)
 	sh scripts/system-packages test
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INSTALLERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

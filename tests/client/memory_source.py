@@ -11,6 +11,7 @@ from assay.model.digests import sha256_of
 from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import AssayError, NotFound
 from assay.model.names import ProjectName, parse_project_name
+from assay.trust.layout import TargetPath
 
 OWN_URL = "http://trusted.example:8421/"
 UPSTREAM_SIMPLE = "https://upstream.example/simple"
@@ -28,6 +29,7 @@ class MemorySource:
     failures: dict[str, AssayError] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     refreshed: int = 0
+    withdrawn: list[TargetPath] = field(default_factory=list)
     _pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
     _sidecars: dict[str, bytes] = field(default_factory=dict)
 
@@ -68,6 +70,9 @@ class MemorySource:
     async def refresh(self) -> None:
         self._fail("refresh")
         self.refreshed += 1
+
+    async def taken_down(self) -> list[TargetPath]:
+        return self.withdrawn
 
     async def page(self, project: ProjectName) -> VerifiedPage | None:
         self._fail(project)

@@ -82,6 +82,7 @@ class Bench:
     policy: Policy = field(default_factory=Policy)
     pip: PipSettings = field(default_factory=PipSettings)
     environ: Mapping[str, str] = field(default_factory=dict)
+    allows_detours: bool = False
 
     def with_policy(self, **keys: object) -> "Bench":
         """With ``keys`` as the top of the project's policy file; ``except_`` stands for ``except``."""
@@ -101,6 +102,7 @@ class Bench:
             environ=clean_environ(self.folder / "home") | dict(self.environ),
             policy=self.policy,
             pip=self.pip,
+            allows_detours=self.allows_detours,
         )
 
     def run(self, *command: str) -> RunReport:
@@ -135,7 +137,7 @@ class Asker:
         """Ask for ``url``; header names with underscores in the place of dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.request(
-            method, url, headers=named, proxy=self.proxy.url, ssl=self.tls, allow_redirects=False
+            method, url, headers=named, proxy=self.proxy.front.url, ssl=self.tls, allow_redirects=False
         ) as response:
             return Answer(response.status, response.reason, response.headers.copy(), await response.read())
 

@@ -73,10 +73,15 @@ def test_a_covered_index_over_plain_http_is_taken_by_pip() -> None:
     assert environment({"PIP_TRUSTED_HOST": "evil.example"}).variables["PIP_TRUSTED_HOST"] == "trusted.example"
 
 
-def test_caches_depend_on_trust_root_and_policy() -> None:
+def test_caches_depend_on_trust_root_policy_and_takedowns() -> None:
     one, two = sha256_of(b"1"), sha256_of(b"2")
-    folders = {cache_folder(Path("/c"), root, policy) for root in (one, two) for policy in (one, two)}
-    assert len(folders) == 4
+    folders = {
+        cache_folder(Path("/c"), root, policy, taken)
+        for root in (one, two)
+        for policy in (one, two)
+        for taken in ([], ["packages/demo/1.0/demo-1.0-py3-none-any.whl"])
+    }
+    assert len(folders) == 8
     found = environment({"UV_CACHE_DIR": "/home/user/.cache/uv"}).variables
     for name in ("PIP_CACHE_DIR", "UV_CACHE_DIR", "POETRY_CACHE_DIR", "PDM_CACHE_DIR", "PIPENV_CACHE_DIR"):
         assert found[name].startswith("/caches/")

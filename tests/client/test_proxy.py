@@ -220,7 +220,7 @@ def test_the_json_api_of_what_is_not_there(bench: Bench, path: str) -> None:
 
 async def raw(asker: Asker, data: bytes) -> bytes:
     """What the proxy answers to these bytes, up to 64 KB, or to silence after them."""
-    host, _, port = asker.proxy.url.rpartition("@")[2].partition(":")
+    host, _, port = asker.proxy.front.url.rpartition("@")[2].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     with suppress(ConnectionError):
         writer.write(data)
@@ -231,7 +231,7 @@ async def raw(asker: Asker, data: bytes) -> bytes:
 
 
 def credential(asker: Asker) -> str:
-    pair = asker.proxy.url.partition("//")[2].partition("@")[0]
+    pair = asker.proxy.front.url.partition("//")[2].partition("@")[0]
     return f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
 
 
@@ -311,7 +311,7 @@ def test_posting_is_refused(bench: Bench) -> None:
 def test_who_does_not_accept_the_certificate_gets_nothing(bench: Bench) -> None:
     def distrusting(asker: Asker) -> None:
         opener = build_opener(
-            ProxyHandler({"https": asker.proxy.url}), HTTPSHandler(context=ssl.create_default_context())
+            ProxyHandler({"https": asker.proxy.front.url}), HTTPSHandler(context=ssl.create_default_context())
         )
         with pytest.raises(URLError, match="certificate verify failed"):
             opener.open(f"{UPSTREAM_SIMPLE}/demo/")

@@ -212,7 +212,7 @@ def test_a_large_file_passes_with_flat_memory(bench: Bench) -> None:
         async with bench.proxy() as asker:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             received = 0
-            async with asker.session.get(UPSTREAM_FILES + name, proxy=asker.proxy.url, ssl=asker.tls) as response:
+            async with asker.session.get(UPSTREAM_FILES + name, proxy=asker.proxy.front.url, ssl=asker.tls) as response:
                 async for chunk in response.content.iter_chunked(MEGABYTE):
                     received += len(chunk)
             return received, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

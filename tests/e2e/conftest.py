@@ -1,4 +1,6 @@
+import fcntl
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +10,7 @@ import pytest
 
 from e2e.house import House, running_house
 from e2e.installers import INSTALLERS, Installer
+from e2e.tools import FOLDER, ROOT
 from e2e.upstream import Upstream, running_upstream
 
 
@@ -50,6 +53,14 @@ def house(upstream: Upstream) -> Iterator[House]:
 def programs_folder() -> Iterator[Path]:
     with open_folder() as path:
         yield path
+
+
+@pytest.fixture(scope="session")
+def _installers() -> None:
+    """The environments with every installer, made once and kept (``make installers``)."""
+    with (ROOT / ".installers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["sh", str(ROOT / "scripts" / "make-installers"), str(FOLDER)], check=True, cwd=ROOT)
 
 
 @pytest.fixture(params=INSTALLERS)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -29,9 +30,12 @@ class Answer:
     body: bytes
 
 
-def ask(url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """One HTTP request to loopback."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def ask(
+    url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None, authority: str | None = None
+) -> Answer:
+    """One HTTP request to loopback. ``authority``: the file of whom to trust for TLS."""
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls)
     try:
         with opener.open(urllib.request.Request(url, data, dict(headers or {})), timeout=90) as response:
             return Answer(response.status, response.reason, response.read())
@@ -101,7 +105,8 @@ class House:
         }
         credentials = base64.b64encode(f"__token__:{token or self.token}".encode()).decode()
         headers = {"Authorization": f"Basic {credentials}", "Content-Type": CONTENT_TYPE}
-        return ask(self.index.upload_url, body(parts(fields, data, filename)), headers)
+        authority = self.settings.get("SSL_CERT_FILE")
+        return ask(self.index.upload_url, body(parts(fields, data, filename)), headers, authority)
 
     def page(self, project: str) -> dict[str, Any] | None:
         """The project's page as anybody sees it."""

@@ -14,9 +14,10 @@ from assay.cli.output import colours
 from assay.cli.policing import chosen_policy, policed
 from assay.client import local_index
 from assay.client.discover import PipSettings, ask_pip, default_indexes
+from assay.client.enclosing import Enclosing, ask_enclosing, proxy_of_a_run
 from assay.client.last_run import keep_last_run
-from assay.client.registry import user_cache
-from assay.client.run import RunReport, RunSetting, render_report, run_verified, utc_now
+from assay.client.registry import Registry, user_cache
+from assay.client.run import RunReport, RunSetting, render_report, run_verified, run_within, utc_now
 from assay.client.timings import TimedSource, Timings
 from assay.policy.model import Policy
 
@@ -26,18 +27,36 @@ PING_S = 60.0
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--index", "url", metavar="URL", help="Which trusted index.  [default: the only one, or a local one]")
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--strict", is_flag=True, help="No network at all but the verifying proxy (Linux).")
+@click.option("--allow-detours", is_flag=True, help="Let it take files from this machine's disk, unverified.")
 @click.option("--timings", is_flag=True, help="Say afterwards where the time went.")
 @click.argument("child", metavar="-- COMMAND", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(url: str | None, policy_file: Path | None, timings: bool, child: tuple[str, ...]) -> None:
+def command(
+    url: str | None,
+    policy_file: Path | None,
+    strict: bool,
+    allow_detours: bool,
+    timings: bool,
+    child: tuple[str, ...],
+) -> None:
     """Run an installer so that every byte it gets from an index was verified first.
 
     Works for pip, uv, poetry, pdm, pipenv, hatch and what they start. Nothing in the project changes.
     """
     policy = chosen_policy(policy_file)
+    around = proxy_of_a_run(os.environ)
+    enclosing = asyncio.run(ask_enclosing(around)) if around else None
+    if enclosing is not None and not enclosing.run.is_strict:
+        enclosing.leave(os.environ)
+        enclosing = None
     pip = ask_pip(os.environ, user_cache())
     discovered = default_indexes(pip, os.environ)
+    if enclosing is not None:
+        sys.exit(asyncio.run(_run_within(enclosing, child, url, policy, discovered, pip)))
     spent = Timings() if timings else None
-    report = asyncio.run(_run(child, url, policy, discovered, pip, spent))
+    report = asyncio.run(
+        _run(child, url, policy, discovered, pip, spent, is_strict=strict, allows_detours=allow_detours)
+    )
     keep_last_run(child[0], report.exit_code, report.refusals, report.notices, utc_now())
     click.echo(render_report(report), nl=False, err=True, color=colours(sys.stderr))
     if spent is not None:
@@ -52,6 +71,9 @@ async def _run(
     discovered: Sequence[str],
     pip: PipSettings,
     timings: Timings | None,
+    *,
+    is_strict: bool,
+    allows_detours: bool,
 ) -> RunReport:
     entry, is_own = await trusted_or_local(url, discovered)
     notices: list[str] = []
@@ -66,6 +88,9 @@ async def _run(
             pip=pip,
             others=found.others,
             books=found.books,
+            chosen_policy=policy.digest(utc_now()),
+            is_strict=is_strict,
+            allows_detours=allows_detours,
         )
         pinging = asyncio.create_task(_ping(entry.url)) if is_own else None
         try:
@@ -74,6 +99,21 @@ async def _run(
             if pinging:
                 pinging.cancel()
     return replace(report, notices=(*notices, *report.notices))
+
+
+async def _run_within(
+    enclosing: Enclosing,
+    child: Sequence[str],
+    url: str | None,
+    policy: Policy,
+    discovered: Sequence[str],
+    pip: PipSettings,
+) -> int:
+    """In the strict run around this one there is no other way out than its proxy."""
+    entry = Registry.of_user().find(url)
+    if not enclosing.is_same(entry.url, entry.fingerprint, policy.digest(utc_now())):
+        enclosing.leave(os.environ)
+    return await run_within(child, enclosing, entry.url, tuple(discovered), os.environ, pip)
 
 
 async def _ping(url: str) -> None:

@@ -1,10 +1,11 @@
 """Ways around the proxy that no environment variable closes: uv's configuration files and options of the command line.
 
-What comes from this machine's disk never crosses the network, so the proxy cannot see it. It is named before the reader
-takes the run for more than it is.
+What comes from this machine's disk never crosses the network, so the proxy cannot see it. Such a command is not
+started, unless ``--allow-detours`` says that it may; then every detour is named afterwards.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from assay.model.errors import RefusedByPolicy
 
 MAX_CONFIG_BYTES: Final = 4_000_000
 UV_PROGRAMS: Final = ("uv", "uvx")
+_PIP: Final = re.compile(r"pip[0-9.]*|pip-sync|pip-compile|pipx")
 
 _OWN_WAY_OUT: Final = ("http-proxy", "https-proxy", "no-proxy")
 _OPTIONS: Final = {
@@ -52,25 +54,50 @@ def uv_detours(environ: Mapping[str, str], working_folder: Path) -> tuple[Detour
     )
 
 
-def require_no_detour(command: Sequence[str], detours: Iterable[Detour]) -> None:
-    """Raise RefusedByPolicy when ``command`` is uv and the machine's or user's configuration leads it astray."""
-    if Path(command[0]).name not in UV_PROGRAMS or "--no-config" in command:
-        return
-    for detour in detours:
-        if not detour.of_project:
+def require_no_detour(command: Sequence[str], detours: Iterable[Detour], others: Sequence[str]) -> None:
+    """Raise RefusedByPolicy when a configuration leads ``command`` astray that is uv, or one of ``others`` does."""
+    if Path(command[0]).name in UV_PROGRAMS and "--no-config" not in command:
+        for detour in detours:
             raise RefusedByPolicy(
                 "uv's configuration leads around verification",
                 rule="detour",
                 subject=str(detour.file),
                 found=detour.setting,
-                next_step="remove the setting, or set UV_NO_CONFIG=1; nothing was run",
+                next_step="remove the setting, or set UV_NO_CONFIG=1, or --allow-detours; nothing was run",
             )
+    for other in others:
+        raise RefusedByPolicy(
+            "the command would take files that nobody verified",
+            rule="detour",
+            found=other,
+            next_step="leave it out; or `assay run --allow-detours` if these files are yours; nothing was run",
+        )
+
+
+def is_pip(command: Sequence[str]) -> bool:
+    """Is ``command`` pip, by itself or by a Python, or one of the programs that take its options?"""
+    return any(_PIP.fullmatch(Path(word).name) for word in command[:3])
+
+
+def is_installer(command: Sequence[str]) -> bool:
+    """Is ``command`` pip or uv?"""
+    return is_pip(command) or Path(command[0]).name in UV_PROGRAMS
 
 
 def option_detours(command: Sequence[str]) -> tuple[str, ...]:
-    """The options of ``command`` that lead around the proxy, in words."""
-    given = dict.fromkeys(word.partition("=")[0] for word in command)
-    return tuple(f"{option}: {meaning}" for option, meaning in _OPTIONS.items() if option in given)
+    """The options of ``command``, where it is pip or uv, that lead around the proxy, in words."""
+    if not is_installer(command):
+        return ()
+    found = {}
+    for index, word in enumerate(command):
+        option, equals, value = word.partition("=")
+        if not equals:
+            value = next(iter(command[index + 1 : index + 2]), "")
+        option = "--find-links" if option == "-f" else option
+        is_harmless = is_remote(value) if option == "--find-links" else option == "--isolated" and not is_pip(command)
+        if option in _OPTIONS and not is_harmless:
+            found[option] = _OPTIONS[option]
+    return tuple(f"{option}: {meaning}" for option, meaning in found.items())
 
 
 def _uv_files(environ: Mapping[str, str], working_folder: Path) -> Iterator[tuple[Path, bool]]:

@@ -4,7 +4,7 @@ A pure function. What pip or uv would read from this machine's disk instead of t
 another host stays, so that the proxy refuses it aloud instead of another index answering in its place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -77,9 +77,13 @@ class ChildEnvironment:
     left_out: tuple[str, ...]
 
 
-def cache_folder(root: Path, trust_root: Sha256, policy: Sha256) -> Path:
-    """Where the installers keep what they fetched under one trust root and one policy (threat B20)."""
-    return root / "installers" / sha256(f"{trust_root} {policy}".encode()).hexdigest()[:32]
+def cache_folder(root: Path, trust_root: Sha256, policy: Sha256, taken_down: Iterable[str]) -> Path:
+    """Where the installers keep what they fetched under one trust root and one policy (threat B20).
+
+    They install from there without asking anybody, so a takedown begins a new one.
+    """
+    key = " ".join((trust_root, policy, *sorted(taken_down)))
+    return root / "installers" / sha256(key.encode()).hexdigest()[:32]
 
 
 def child_environment(

@@ -16,6 +16,7 @@ from assay.model.names import ProjectName
 from assay.policy.judge import Judgement, judge, routed_index, rules_for
 from assay.policy.model import Facts, Policy, Stage
 from assay.policy.rules import KINDS
+from assay.trust.layout import TargetPath
 
 if TYPE_CHECKING:
     from assay.client.trusted_index import VerifiedFile, VerifiedPage
@@ -58,6 +59,10 @@ class PolicedSource:
         """Bring the trusted metadata of the index up to date; that of others follows when a project is routed there."""
         await self._sources[0].refresh()
 
+    async def taken_down(self) -> list[TargetPath]:
+        """The takedowns of every index."""
+        return [path for source in self._sources for path in await source.taken_down()]
+
     async def page(self, project: ProjectName) -> "VerifiedPage | None":
         """The page of ``project``, from the index that the policy names for it. Raises RefusedByPolicy."""
         source, facts = self._route(project)
@@ -96,6 +101,11 @@ class PolicedSource:
         for watch in self._watch:
             watch(facts, file)
         return file
+
+    async def bring(self, distribution: Distribution) -> None:
+        """Have the file on this machine, verified; the policy judges it once it is asked for."""
+        source, _ = self._route(distribution.project)
+        await source.file(distribution)
 
     async def sidecar(self, distribution: Distribution) -> bytes:
         """The METADATA of a wheel that the policy may yet allow. Raises RefusedByPolicy."""

@@ -1,7 +1,7 @@
 """Version control repositories on a command line or in a lock file: nobody vouches for them, so the policy decides."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from assay.model.errors import RefusedByPolicy
@@ -36,3 +36,10 @@ def require_allowed_repositories(command: Sequence[str], policy: Policy) -> None
         refusal = judge_repository(policy, *found)
         if isinstance(refusal, RefusedByPolicy):
             raise refusal
+
+
+def git_protocols(policy: Policy, environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` in which Git fetches over http(s) alone, which the proxy sees, where no layer allows repositories."""
+    if any(layer.repositories is not None for layer in policy.layers):
+        return dict(environ)
+    return {**environ, "GIT_ALLOW_PROTOCOL": "http:https"}

@@ -8,11 +8,12 @@ refused is explained afterwards, and decides the exit code.
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from assay.client.detours import option_detours, require_no_detour, uv_detours
 from assay.client.discover import PipSettings
+from assay.client.enclosing import Enclosing, RunDescription, outside_of
 from assay.client.environment import RunPlaces, cache_folder, child_environment
 from assay.client.policed import PolicedSource
 from assay.client.proxy.answers import Answers
@@ -29,8 +31,10 @@ from assay.client.proxy.passing import Passing
 from assay.client.proxy.refusals import Refusal, Refusals, exit_code_of_run, render_refusals
 from assay.client.proxy.routes import Covered, cover
 from assay.client.proxy.source import VerifiedSource
+from assay.client.proxy.strict import Confined, confined
 from assay.client.receipts import Receipt, environments_meant, note_handed_out, note_installed
-from assay.client.repositories import require_allowed_repositories
+from assay.client.repositories import git_protocols, require_allowed_repositories
+from assay.client.requirement_files import disk_detours, named_files, words_in
 from assay.client.seen import SeenBook, Watcher
 from assay.model.digests import Sha256
 from assay.model.errors import CallerError
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from assay.client.trusted_index import VerifiedFile
 
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+NO_POLICY: Final = Sha256("0" * 64)
 FROM_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
 
 
@@ -58,6 +63,8 @@ class RunSetting:
     ``simple_urls``: simple APIs that the index answers for, besides its own. ``trust_root``: fingerprint of the root
     that the index is trusted by. ``cache_root``: the user's cache folder of Assay. ``environ``: the user's environment.
     ``others``: further trusted indexes, for projects that the policy routes there. ``books``: who was seen before.
+    ``chosen_policy``: what this machine's part of the policy hashes to. ``is_strict``: no network but the proxy.
+    ``allows_detours``: the command may take files from this machine's disk; they are named afterwards.
     """
 
     index: VerifiedSource
@@ -70,6 +77,9 @@ class RunSetting:
     clock: Callable[[], datetime] = utc_now
     others: tuple[VerifiedSource, ...] = ()
     books: tuple[SeenBook, ...] = ()
+    chosen_policy: Sha256 = NO_POLICY
+    is_strict: bool = False
+    allows_detours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +105,9 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """A proxy that answers. ``url`` has the run's credential in it; ``certificates`` is for ``SSL_CERT_FILE``."""
+    """A proxy that answers. ``certificates`` is for ``SSL_CERT_FILE``."""
 
-    url: str
+    front: Front
     certificates: Path
     refusals: Refusals
     answers: Answers
@@ -117,16 +127,31 @@ async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport
     began = setting.clock()
     covered = cover(setting.index.url, setting.simple_urls)
     _require_consistent(setting.policy, covered)
-    require_allowed_repositories(command, setting.policy)
+    files = named_files(command, _working_folder())
+    require_allowed_repositories([*command, *words_in(files)], setting.policy)
     detours = uv_detours(setting.environ, _working_folder())
-    require_no_detour(command, detours)
+    others = (*option_detours(command), *disk_detours(files))
+    if not setting.allows_detours:
+        require_no_detour(command, detours, others)
     await setting.index.refresh()
-    caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest(setting.clock()))
+    withdrawn = [path for source in (setting.index, *setting.others) for path in await source.taken_down()]
+    caches = cache_folder(setting.cache_root, setting.trust_root, setting.policy.digest(setting.clock()), withdrawn)
     caches.mkdir(mode=0o700, parents=True, exist_ok=True)
-    async with running_proxy(setting, covered) as proxy:
+    async with AsyncExitStack() as stack:
+        waiting = await stack.enter_async_context(confined(command)) if setting.is_strict else None
+        proxy = await stack.enter_async_context(running_proxy(setting, covered, waiting.listener if waiting else None))
         places = RunPlaces(proxy.certificates, caches)
-        child = child_environment(setting.environ, places, proxy.url, covered, setting.pip)
-        child_code = await _run_child(command, child.variables)
+        child = child_environment(setting.environ, places, proxy.front.url, covered, setting.pip)
+        variables = git_protocols(setting.policy, child.variables)
+        proxy.front.description = RunDescription(
+            setting.index.url,
+            setting.trust_root,
+            setting.chosen_policy,
+            places,
+            setting.is_strict,
+            outside_of(setting.environ, variables),
+        ).encode()
+        child_code = await _run_child(command, variables, waiting)
         refusals = proxy.refusals.all()
         for book in setting.books:
             book.add(proxy.watcher.new)
@@ -141,13 +166,18 @@ async def run_verified(command: Sequence[str], setting: RunSetting) -> RunReport
             notices=tuple(proxy.notices),
             unverified_hosts=dict(proxy.passing.hosts),
             left_out=child.left_out,
-            detours=(*map(str, detours), *option_detours(command)),
+            detours=(*map(str, detours), *others),
         )
 
 
 @asynccontextmanager
-async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[RunningProxy]:
-    """A proxy for the time of the context, with a private folder that is removed afterwards."""
+async def running_proxy(
+    setting: RunSetting, covered: Covered, listener: socket.socket | None = None
+) -> AsyncIterator[RunningProxy]:
+    """A proxy for the time of the context, with a private folder that is removed afterwards.
+
+    ``listener``: where it is reached, None for a port of its own.
+    """
     with tempfile.TemporaryDirectory(prefix="assay-run-") as name:
         folder = Path(name)
         authority = Authority(folder, setting.clock())
@@ -166,9 +196,9 @@ async def running_proxy(setting: RunSetting, covered: Covered) -> AsyncIterator[
         source = PolicedSource(sources, setting.policy, setting.clock, notices.append, (watcher, note))
         answers = Answers(source, covered, setting.policy, refusals, passing, setting.clock)
         front = Front(answers, authority, covered, setting.policy, passing, refusals, setting.clock)
-        await front.start()
+        await front.start(listener)
         try:
-            yield RunningProxy(front.url, certificates, refusals, answers, passing, notices, watcher, handed)
+            yield RunningProxy(front, certificates, refusals, answers, passing, notices, watcher, handed)
         finally:
             await front.close()
             await answers.close()
@@ -230,13 +260,31 @@ def _working_folder() -> Path:
         raise CallerError("the working folder is gone", rule="working-folder", next_step="cd to another one") from None
 
 
-async def _run_child(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    try:
-        process = await asyncio.create_subprocess_exec(*command, env=environ)
-    except OSError as error:
-        raise CallerError(
-            "the command cannot be started", rule="command", subject=command[0], found=error.strerror
-        ) from error
+async def run_within(
+    command: Sequence[str],
+    enclosing: Enclosing,
+    index: str,
+    simple_urls: Sequence[str],
+    environ: Mapping[str, str],
+    pip: PipSettings,
+) -> int:
+    """Run ``command`` behind the proxy of the run around this one, which explains and judges; the command's code."""
+    covered = cover(index, simple_urls)
+    child = child_environment(environ, enclosing.run.places, enclosing.proxy_url, covered, pip)
+    return await _run_child(command, child.variables, None)
+
+
+async def _run_child(command: Sequence[str], environ: Mapping[str, str], waiting: Confined | None) -> int:
+    if waiting is not None:
+        await waiting.go(command, environ)
+        process = waiting.process
+    else:
+        try:
+            process = await asyncio.create_subprocess_exec(*command, env=environ)
+        except OSError as error:
+            raise CallerError(
+                "the command cannot be started", rule="command", subject=command[0], found=error.strerror
+            ) from error
     with _forwarding_signals(process):
         code = await process.wait()
     return code if code >= 0 else 128 - code

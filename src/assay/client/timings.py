@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from assay.client.proxy.source import VerifiedSource
 from assay.model.distributions import Distribution
 from assay.model.names import ProjectName
+from assay.trust.layout import TargetPath
 
 if TYPE_CHECKING:
     from assay.client.trusted_index import VerifiedFile, VerifiedPage
@@ -55,6 +56,10 @@ class TimedSource:
         with self._timings.stage("refresh"):
             await self._source.refresh()
         self._timings.started()
+
+    async def taken_down(self) -> list[TargetPath]:
+        """The takedowns."""
+        return await self._source.taken_down()
 
     async def page(self, project: ProjectName) -> "VerifiedPage | None":
         """The page."""

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from assay import durable
 from assay.client.store import MetadataStore
-from assay.fetch import SERVER_REFUSED, Fetcher, Known
-from assay.formats.manifest import manifest_path, require_listed
+from assay.fetch import SERVER_REFUSED, Fetcher
+from assay.formats.manifest import MANIFEST, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
-from assay.model.releases import release_of
 from assay.model.rings import Ring
 from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.claim_search import FoundClaim, find_claim
@@ -55,11 +54,9 @@ if TYPE_CHECKING:
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 MAX_SIDECAR_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
+A_MOMENT = timedelta(seconds=5)
 
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
-
-_VERSION_AT_THE_END, _TAIL_BYTES = re.compile(rb',"version":([1-9][0-9]{0,9})\}\}\Z'), 40
-"""Where an index of ours writes a role's version; whatever else is there is only no dictionary."""
 
 R = TypeVar("R")
 
@@ -127,7 +124,9 @@ class TrustedIndex:
     # --- freshness --------------------------------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Bring root, timestamp, snapshot and targets up to date, and keep them."""
+        """Bring root, timestamp, snapshot and targets up to date, and keep them; what is a moment old is up to date."""
+        if self._trusted is not None and abs(self._clock() - self._trusted.now) < A_MOMENT:
+            return
         await self._refresh_after(self._refreshes)
 
     async def _refresh_after(self, mark: int) -> TrustedMetadata:
@@ -310,7 +309,7 @@ class TrustedIndex:
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
-        path = TargetPath(manifest_path(distribution.project, release_of(distribution.version)))
+        path = file_target(replace(distribution, filename=MANIFEST))
         manifest = await self._run(lookup(await self._current(), path, under=SEAL_PREFIX))
         if manifest is not None:
             require_listed(manifest.custom, distribution.filename, sha256)
@@ -377,6 +376,10 @@ class TrustedIndex:
         entry = await self._entry(distribution)
         if entry.core_metadata is None:
             raise NotFound("this file has no metadata sidecar", subject=distribution.filename)
+        kept = self._files / entry.core_metadata
+        data = await asyncio.to_thread(_read_kept, kept)
+        if data is not None and sha256_of(data) == entry.core_metadata:
+            return data
         url = f"{self.url}{file_target(distribution)}.metadata"
         data = await self._fetcher.get(url, max_bytes=MAX_SIDECAR_BYTES)
         if data is None or sha256_of(data) != entry.core_metadata:
@@ -388,6 +391,8 @@ class TrustedIndex:
                 found=f"sha256 {sha256_of(data)}" if data is not None else "status 404",
                 next_step="do not install it; tell the index's operator",
             )
+        await asyncio.to_thread(durable.make_folder, self._files, mode=0o700)
+        await asyncio.to_thread(durable.replace_file, kept, data)
         return data
 
     # --- driving ----------------------------------------------------------------------------------------------
@@ -419,14 +424,7 @@ class TrustedIndex:
                 return None
             case Fetch(role, version, max_bytes):
                 url = self.url + metadata_path(role, version)
-                known = self._known(role) if version is not None else None
-                return await self._single(url, lambda: self._fetcher.get_packed(url, max_bytes=max_bytes, known=known))
-
-    def _known(self, role: str) -> Known | None:
-        """The version of ``role`` that is kept here, which saves sending what did not change since."""
-        data = self._store.read(role)
-        found = _VERSION_AT_THE_END.search(data, max(0, len(data) - _TAIL_BYTES)) if data is not None else None
-        return Known(found[1].decode(), data) if data is not None and found is not None else None
+                return await self._single(url, lambda: self._fetcher.get(url, max_bytes=max_bytes))
 
     async def _single(self, key: str, start: Callable[[], Awaitable[R]]) -> R:
         """Do ``start`` once for all who ask for ``key`` at the same time."""
@@ -478,6 +476,13 @@ def _is_kept(path: Path, sha256: Sha256) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except FileNotFoundError:
         return False
+
+
+def _read_kept(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _require_sidecar(path: Path, distribution: Distribution, entry: PageFile) -> None:

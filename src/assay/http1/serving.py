@@ -228,7 +228,7 @@ class ServedConnection(asyncio.Protocol):
             self._tail = data[upgrade.args[0] :]
         except (httptools.HttpParserError, BadRequest) as error:
             cause = error.__context__ if isinstance(error.__context__, BadRequest) else error
-            self._error = cause if isinstance(cause, BadRequest) else BadRequest(400, "not an HTTP/1.1 request")
+            self._error = cause if isinstance(cause, BadRequest) else BadRequest(400, "malformed request")
         if len(self._requests) > MAX_WAITING:
             self.pause()
         self._wake()
@@ -288,6 +288,10 @@ class ServedConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: the request can be answered while its body still comes."""
+        if "content-length" in self._fields and "transfer-encoding" in self._fields:
+            raise BadRequest(400, "two lengths of one body")
+        if self._fields.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise BadRequest(400, "a transfer coding that is not known")
         self._body = RequestBody(self)
         method = self._parser.get_method().decode("ascii")
         target = self._target.decode("latin-1")

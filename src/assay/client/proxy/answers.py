@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import orjson
 from packaging.version import InvalidVersion, Version
@@ -41,9 +41,6 @@ from assay.model.errors import AssayError, CallerError, NotFound, OperatorError,
 from assay.model.names import ProjectName
 from assay.policy.model import Policy
 
-if TYPE_CHECKING:
-    from assay.client.trusted_index import VerifiedFile
-
 STATUS_REFUSED: Final = 451
 MAX_KNOWN_PAGES: Final = 256
 MAX_AHEAD: Final = 8
@@ -72,7 +69,7 @@ class Answers:
         self._passing = passing
         self._clock = clock
         self._known: OrderedDict[ProjectName, ProjectPage] = OrderedDict()
-        self._ahead: set[asyncio.Future[VerifiedFile]] = set()
+        self._ahead: set[asyncio.Future[None]] = set()
         self.hidden: dict[str, None] = {}
 
     async def answer(self, origin: Origin | None, request: Request) -> Response:
@@ -100,16 +97,16 @@ class Answers:
                 case Refused():
                     raise _refusal(found)
         except NotFound as error:
-            return problem(404, error)
+            return _problem(404, error)
         except AssayError as error:
             self._refusals.record(error, url, self._clock(), package=package)
-            return problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
+            return _problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
         except ConnectionError:
             raise  # the child hung up
         except Exception as error:  # noqa: BLE001 - recorded, said to the child, and decides the exit code
             failure = OperatorError("the proxy failed on this request", found=f"{type(error).__name__}: {error}")
             self._refusals.record(failure, url, self._clock(), package=package)
-            return problem(500, failure)
+            return _problem(500, failure)
 
     async def _page(self, request: Request, asked: PageRequest) -> Response:
         verified = await self._source.page(asked.project)
@@ -140,7 +137,7 @@ class Answers:
 
     async def _file(self, request: Request, asked: FileRequest) -> Response:
         if (earlier := self._refusals.blocking()) is not None:
-            return problem(STATUS_REFUSED, _nothing_more(earlier.error))
+            return _problem(STATUS_REFUSED, _nothing_more(earlier.error))
         distribution, entry = await self._listed(asked)
         if asked.sidecar:
             if entry.core_metadata is None:
@@ -157,11 +154,11 @@ class Answers:
         """Who reads a wheel's metadata mostly wants the wheel next. A failure is said when the file is asked for."""
         if entry.size > MAX_AHEAD_BYTES or len(self._ahead) >= MAX_AHEAD:
             return
-        task = asyncio.ensure_future(self._source.file(distribution))
+        task = asyncio.ensure_future(self._source.bring(distribution))
         self._ahead.add(task)
         task.add_done_callback(self._arrived)
 
-    def _arrived(self, task: "asyncio.Future[VerifiedFile]") -> None:
+    def _arrived(self, task: "asyncio.Future[None]") -> None:
         self._ahead.discard(task)
         if not task.cancelled():
             task.exception()  # it was looked at
@@ -263,7 +260,7 @@ def _document(request: Request, body: bytes, content_type: str) -> Response:
     return Response(200, headers, body)
 
 
-def problem(status: int, error: AssayError) -> Response:
+def _problem(status: int, error: AssayError) -> Response:
     """``error`` as an answer (RFC 9457). The reason phrase is what pip shows, ``detail`` what uv shows."""
     line = reason_line(error)
     document = {

@@ -9,12 +9,14 @@ import base64
 import binascii
 import hmac
 import secrets
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
+from assay.client.enclosing import HOST, USERNAME
 from assay.client.proxy.answers import Answers
 from assay.client.proxy.authority import Authority
 from assay.client.proxy.location import Origin, parse_authority
@@ -29,14 +31,16 @@ HEAD_TIMEOUT_S: Final = 15.0
 TLS_TIMEOUT_S: Final = 15.0
 IDLE_TIMEOUT_S: Final = 120.0
 MAX_CONNECTIONS: Final = 512
-USERNAME: Final = "assay"
 FOR_ONE_RUN: Final = "this proxy serves one run of assay only"
 CHALLENGE: Final = 'Basic realm="assay"'
 _CHUNK_BYTES: Final = 64 * 1024
 
 
 class Front:
-    """The proxy's listener. ``url`` is its address with this run's credential, for ``HTTPS_PROXY``."""
+    """The proxy's listener. ``url`` is its address with this run's credential, for ``HTTPS_PROXY``.
+
+    ``description``: what the run says of itself to a run within (``client.enclosing``).
+    """
 
     def __init__(
         self,
@@ -59,11 +63,15 @@ class Front:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.url = ""
+        self.description = b"{}"
 
-    async def start(self) -> None:
-        """Listen on a free port of the loopback interface."""
+    async def start(self, listener: socket.socket | None = None) -> None:
+        """Listen on ``listener``, or on a free port of the loopback interface."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", 0)
+        if listener is not None:
+            self._server = await loop.create_server(self._accept, sock=listener)
+        else:
+            self._server = await loop.create_server(self._accept, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{USERNAME}:{self._secret}@127.0.0.1:{port}"
 
@@ -152,6 +160,8 @@ class Front:
     async def _answer(self, request: Request, origin: Origin | None) -> Response:
         if origin is None and not self._knows_credential(request.get("proxy-authorization")):
             return Response(407, {"Proxy-Authenticate": CHALLENGE}, reason=FOR_ONE_RUN)
+        if origin is None and request.target == f"http://{HOST}/" and request.method == "GET":
+            return Response(200, {"Content-Type": "application/json", "Cache-Control": "no-store"}, self.description)
         return await self._answers.answer(origin, request)
 
     async def _tunnel(self, connection: ServedConnection, origin: Origin) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from assay.model.distributions import Distribution
 from assay.model.names import ProjectName
+from assay.trust.layout import TargetPath
 
 if TYPE_CHECKING:
     from assay.client.trusted_index import VerifiedFile, VerifiedPage
@@ -26,6 +27,9 @@ class VerifiedSource(Protocol):
 
     async def refresh(self) -> None:
         """Bring the trusted metadata up to date."""
+
+    async def taken_down(self) -> list[TargetPath]:
+        """The files that must never be installed again, whoever has them."""
 
     async def page(self, project: ProjectName) -> "VerifiedPage | None":
         """The page of ``project``; None when the index vouches that there is no such project."""
