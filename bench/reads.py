@@ -1,4 +1,4 @@
-"""Pages and files per second: Assay, nginx serving the same bytes, pypiserver."""
+"""Pages and files per second, in one run: Assay, nginx serving the same bytes, devpi, pypiserver, proxpi."""
 
 import hashlib
 import re
@@ -7,67 +7,148 @@ import sys
 import urllib.request
 import zipfile
 from base64 import urlsafe_b64encode
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
-from servers import assay, nginx, pypiserver
+from servers import assay, devpi, nginx, proxpi, pypiserver
 
 SECONDS = 5
 CONNECTIONS = 16
-PAYLOAD_BYTES = 50_000
+SMALL_BYTES = 50_000
+LARGE_BYTES = 200_000_000
+NAMES = ("nginx", "assay", "devpi", "pypiserver", "proxpi")
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Requests per second, and the 99th percentile in milliseconds."""
+    """Requests and bytes per second, and the 99th percentile in milliseconds."""
 
     per_s: float
+    bytes_per_s: float
     p99_ms: float
 
 
-def measure_reads(folder: Path) -> dict[str, dict[str, Rate]]:
-    """``page`` and ``file`` -> server -> rate."""
+@dataclass(frozen=True)
+class Reads:
+    """Rates by server. ``grown_bytes``: how much Assay's web process grew while it sent the large file."""
+
+    page: dict[str, Rate]
+    small: dict[str, Rate]
+    large: dict[str, Rate]
+    grown_bytes: int
+
+
+def print_reads(folder: Path) -> None:
+    """Measure and print a table with the ratios."""
+    reads = measure_reads(folder)
+    print(f"reads, {CONNECTIONS} connections (2 for the large file), one wrk thread beside one server process")
+    print(" " * 30 + "".join(f"{name:>12}" for name in NAMES) + "   assay/nginx   assay/devpi")
+    for label, row in (("page of 21 files, 1/s", reads.page), ("wheel of 50 KB, 1/s", reads.small)):
+        rates = [row[name].per_s for name in NAMES]
+        print(f"{label:30}" + "".join(f"{rate:12.0f}" for rate in rates) + _ratios(rates))
+        print(f"{'  p99, ms':30}" + "".join(f"{row[name].p99_ms:12.2f}" for name in NAMES))
+    rates = [reads.large[name].bytes_per_s / 1e6 for name in NAMES]
+    print(f"{'wheel of 200 MB, MB/s':30}" + "".join(f"{rate:12.0f}" for rate in rates) + _ratios(rates))
+    print(f"assay's web process grew by {reads.grown_bytes / 1e6:.1f} MB while it sent the large file\n")
+
+
+def _ratios(rates: list[float]) -> str:
+    nginx_rate, ours, devpi_rate, *_ = rates
+    return f"{ours / nginx_rate:14.2f}{ours / devpi_rate:14.1f}"
+
+
+def measure_reads(folder: Path) -> Reads:
+    """Publish the same wheels everywhere, and ask each server for them in turn."""
     dist = folder / "dist"
     dist.mkdir()
-    wheels = [build_wheel(dist, f"1.{number}", PAYLOAD_BYTES) for number in range(20)]
-    wheel = wheels[-1]
-    with assay(folder, "off") as index:
-        upload(index.url, index.token, wheels)
-        page = fetch(f"{index.url}simple/benched/", {"Accept": "text/html"})
-        root = folder / "static"
-        (root / "simple/benched").mkdir(parents=True)
-        (root / "simple/benched/index.html").write_bytes(page)
-        (root / "packages").mkdir()
-        (root / "packages" / wheel.name).write_bytes(wheel.read_bytes())
-        version = wheel.name.split("-")[1]
-        with nginx(folder, root) as static, pypiserver(dist) as peer:
-            pages = {
-                "nginx": f"{static}simple/benched/",
-                "assay": f"{index.url}simple/benched/",
-                "pypiserver": f"{peer}simple/benched/",
-            }
-            files = {
-                "nginx": f"{static}packages/{wheel.name}",
-                "assay": f"{index.url}packages/benched/{version}/{wheel.name}",
-                "pypiserver": f"{peer}packages/{wheel.name}",
-            }
-            return {
-                "page": {name: wrk(url) for name, url in pages.items()},
-                "file": {name: wrk(url) for name, url in files.items()},
-            }
+    small = [build_wheel(dist, f"1.{number}", SMALL_BYTES) for number in range(20)][-1]
+    large = build_wheel(dist, "2.0", LARGE_BYTES)
+    with ExitStack() as stack:
+        index = stack.enter_context(assay(folder, "off"))
+        upload(f"{index.url}legacy/", index.token, sorted(dist.iterdir()))
+        static = stack.enter_context(nginx(folder, _static(folder, index.url, dist)))
+        stage, user, password = stack.enter_context(devpi(folder))
+        upload(stage, password, sorted(dist.iterdir()), user)
+        peer = stack.enter_context(pypiserver(dist))
+        pages = {
+            "nginx": f"{static}simple/benched/",
+            "assay": f"{index.url}simple/benched/",
+            "devpi": f"{stage}+simple/benched/",
+            "pypiserver": f"{peer}simple/benched/",
+            "proxpi": f"{stack.enter_context(proxpi(folder, f'{peer}simple/'))}index/benched/",
+        }
+        files = {name: {path: linked(pages[name], path.name) for path in (small, large)} for name in NAMES}
+        page = {name: wrk(pages[name]) for name in NAMES}
+        quick = {name: wrk(files[name][small]) for name in NAMES}
+        web = web_process(index.pid)
+        before = resident_bytes(web)
+        slow = {name: wrk(files[name][large], connections=2) for name in NAMES}
+        return Reads(page, quick, slow, resident_bytes(web) - before)
 
 
-def wrk(url: str) -> Rate:
-    """What one wrk thread with 16 connections gets from ``url``."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", url]
+def _static(folder: Path, url: str, dist: Path) -> Path:
+    """The page as Assay renders it, and the files, where its links lead."""
+    root = folder / "static"
+    (root / "simple/benched").mkdir(parents=True)
+    (root / "simple/benched/index.html").write_bytes(fetch(f"{url}simple/benched/", {"Accept": "text/html"}))
+    for wheel in dist.iterdir():
+        place = root / "packages/benched" / wheel.name.split("-")[1]
+        place.mkdir(parents=True)
+        (place / wheel.name).hardlink_to(wheel)
+    return root
+
+
+def web_process(serving: int) -> int:
+    """The child of ``assay serve`` that answers HTTP."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+            parent = re.search(r"^PPid:\t(\d+)", (process / "status").read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if b"assay.index.web\0" in words and parent is not None and int(parent[1]) == serving:
+            return int(process.name)
+    raise RuntimeError("assay serve has no web process")
+
+
+def resident_bytes(pid: int) -> int:
+    """The most memory that the process ever had."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def wrk(url: str, connections: int = CONNECTIONS) -> Rate:
+    """What one wrk thread gets from ``url``."""
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{SECONDS}s",
+        "--timeout",
+        "60s",
+        "--latency",
+        "-H",
+        "Accept: text/html",
+        url,
+    ]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output:
         raise RuntimeError(f"{url} does not answer 200: {output}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    rate, size = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"Transfer/sec:\s+([\d.]+)(\w+)", output)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
-    if rate is None or p99 is None:
+    if rate is None or p99 is None or size is None:
         raise RuntimeError(f"wrk said: {output}")
-    return Rate(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]])
+    factor = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}[size[2]]
+    milliseconds = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+    return Rate(float(rate[1]), float(size[1]) * factor, float(p99[1]) * milliseconds)
+
+
+def linked(page: str, name: str) -> str:
+    """The address of the file ``name`` as the page links it."""
+    links = re.findall(r'href="([^"#]+)', fetch(page, {"Accept": "text/html"}).decode())
+    return urljoin(page, next(link for link in links if link.rpartition("/")[2] == name))
 
 
 def fetch(url: str, headers: dict[str, str]) -> bytes:
@@ -77,10 +158,10 @@ def fetch(url: str, headers: dict[str, str]) -> bytes:
         return body
 
 
-def upload(url: str, token: str, files: list[Path]) -> None:
+def upload(url: str, password: str, files: list[Path], user: str = "__token__") -> None:
     """Upload with twine."""
-    command = [sys.executable, "-m", "twine", "upload", "--disable-progress-bar", "--repository-url", f"{url}legacy/"]
-    command += ["-u", "__token__", "-p", token, *map(str, files)]
+    command = [sys.executable, "-m", "twine", "upload", "--disable-progress-bar", "--repository-url", url]
+    command += ["-u", user, "-p", password, *map(str, files)]
     subprocess.run(command, check=True, capture_output=True)
 
 

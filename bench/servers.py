@@ -27,6 +27,7 @@ class Assay:
     token: str
     fingerprint: str
     data: Path
+    pid: int
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
@@ -53,7 +54,7 @@ def assay(folder: Path, upstream: str) -> Iterator[Assay]:
     )
     try:
         document = json.loads(process.stdout.readline() if process.stdout else b"{}")
-        yield Assay(document["url"], document.get("admin_token", ""), document["fingerprint"], data)
+        yield Assay(document["url"], document.get("admin_token", ""), document["fingerprint"], data, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -70,7 +71,7 @@ def nginx(folder: Path, root: Path) -> Iterator[str]:
         f"http {{ access_log off; sendfile on;\n"
         f"server {{ listen 127.0.0.1:{port}; root {root}; index index.html; }} }}\n"
     )
-    with _running([shutil.which("nginx") or "nginx", "-c", str(config)], f"http://127.0.0.1:{port}/"):
+    with running([shutil.which("nginx") or "nginx", "-c", str(config)], f"http://127.0.0.1:{port}/"):
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -79,7 +80,7 @@ def pypiserver(folder: Path, *options: str) -> Iterator[str]:
     """pypiserver over the distributions in ``folder``; the address."""
     port = free_port()
     command = [sys.executable, "-m", "pypiserver", "run", "-i", "127.0.0.1", "-p", str(port), *options, str(folder)]
-    with _running(command, f"http://127.0.0.1:{port}/"):
+    with running(command, f"http://127.0.0.1:{port}/"):
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -92,7 +93,7 @@ def devpi(folder: Path) -> Iterator[tuple[str, str, str]]:
     subprocess.run(making, check=True, capture_output=True, env=environ)
     url = f"http://127.0.0.1:{port}/"
     serving = [str(programs / "devpi-server"), *data, "--host", "127.0.0.1", "--port", str(port)]
-    with _running(serving, url, environ):
+    with running(serving, url, environ):
         token = _ask_devpi(f"{url}+login", "POST", {"user": "root", "password": password})["password"]
         authorization = base64.b64encode(f"root:{token}".encode()).decode()
         _ask_devpi(f"{url}root/bench", "PUT", {"type": "stage", "bases": []}, {"X-Devpi-Auth": authorization})
@@ -108,7 +109,25 @@ def _ask_devpi(url: str, method: str, document: object, headers: Mapping[str, st
 
 
 @contextmanager
-def _running(command: list[str], url: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+def proxpi(folder: Path, upstream: str) -> Iterator[str]:
+    """proxpi in front of the simple API at ``upstream``, one worker, files cached; the address."""
+    port = free_port()
+    (folder / "proxpi").mkdir()
+    environ = clean_environment(folder) | {
+        "PROXPI_INDEX_URL": upstream,
+        "PROXPI_CACHE_DIR": str(folder / "proxpi"),
+        "PROXPI_DOWNLOAD_TIMEOUT": "60",
+        "PROXPI_LOGGING_LEVEL": "ERROR",
+    }
+    program = str(Path(sys.executable).with_name("gunicorn"))
+    command = [program, "-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4", "--log-level", "error"]
+    with running([*command, "proxpi.server:app"], f"http://127.0.0.1:{port}/", environ):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def running(command: list[str], url: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    """``command``, from when something answers at ``url`` until the block ends."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
     try:
         wait_for(url)
