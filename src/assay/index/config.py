@@ -116,6 +116,13 @@ class KeysConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    """``[retention]``: metadata and pages that nobody can ask for any more go after ``days``; 0: nothing goes."""
+
+    days: float = 14.0
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsConfig:
     """``[metrics]``: ``listen`` on ``host:port`` for Prometheus, apart from what the public reaches; empty: none."""
 
@@ -182,6 +189,7 @@ class IndexConfig:
     oidc: OidcConfig = field(default_factory=OidcConfig)
     keys: KeysConfig = field(default_factory=KeysConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     witness: tuple[WitnessConfig, ...] = ()
 
     @property
@@ -236,6 +244,11 @@ class DataFolder:
     def socket(self) -> Path:
         """Where the signer listens for nudges."""
         return self.root / "run" / "signer.sock"
+
+    @property
+    def reserve(self) -> Path:
+        """Room that is kept for the timestamp of a full disk."""
+        return self.root / "run" / "reserve"
 
     @property
     def web_marker(self) -> Path:

@@ -7,18 +7,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from tuf.api.metadata import Root
 
 from assay.formats.pages import ProjectPage
 from assay.index.blobs import BlobStore
 from assay.index.config import DataFolder
-from assay.index.handover import read_published
+from assay.index.findings import Finding
 from assay.index.ledger import Ledger, accounts
-from assay.index.ledger.publications import files_of, read_head
+from assay.index.ledger.publications import files_of, last_time, read_head
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
+from assay.index.rebuild import as_of
 from assay.index.signer.state import PublishedState
+from assay.index.upkeep.condition import examine_folder
 from assay.keys.expiry import reminders
 from assay.model.digests import Sha256
 from assay.model.distributions import parse_distribution
@@ -28,18 +29,6 @@ from assay.trust.claim_search import all_delegating
 from assay.trust.claims import settled_by
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, Lifetimes, TargetPath, file_target, page_target
-
-Severity = Literal["note", "wrong"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something to know. ``wrong`` means that the parts contradict each other."""
-
-    severity: Severity
-    subject: str
-    text: str
-    next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +46,24 @@ class Examination:
 
 
 def examine(data: DataFolder, now: datetime, lifetimes: Lifetimes, *, hash_blobs: bool) -> Examination:
-    """Examine the whole data folder; ``hash_blobs``: read every blob, too. Raises OperatorError without an index."""
+    """Examine the whole data folder; ``hash_blobs``: read every blob, too. Raises nothing for what it finds."""
+    findings = list(examine_folder(data, now))
+    published = PublishedStore(data.published)
     try:
-        state = read_published(data)
+        ledger = Ledger.open(data.ledger_file) if data.ledger_file.exists() else None
+    except AssayError:
+        ledger = None
+    try:
+        state = PublishedState.read(published, _as_of(published, ledger, now))
     except AssayError as error:
-        found = Finding(
-            "wrong", "metadata", f"what is published does not verify: {error}", "assay restore, or a mirror"
-        )
-        return Examination(0, 0, (found,))
-    ledger = Ledger.open(data.ledger_file)
+        text = f"what is published does not verify: {error}"
+        findings.append(Finding("wrong", "metadata", text, "assay restore --published a mirror's copy, or BACKUP"))
+        return Examination(0, 0, tuple(findings))
+    if ledger is None:
+        return Examination(0, 0, (*findings, *_ending(state, now, lifetimes)))
     try:
-        projects, files, findings = 0, 0, [*_freshness(state, data, ledger, now, lifetimes)]
+        projects, files = 0, 0
+        findings += [*_shown(published, ledger), *_ending(state, now, lifetimes)]
         with ledger.read() as connection:
             names = accounts.project_names(connection)
         for project in names:
@@ -81,19 +77,30 @@ def examine(data: DataFolder, now: datetime, lifetimes: Lifetimes, *, hash_blobs
         ledger.close()
 
 
-def _freshness(
-    state: PublishedState, data: DataFolder, ledger: Ledger, now: datetime, lifetimes: Lifetimes
-) -> Iterator[Finding]:
+def _as_of(published: PublishedStore, ledger: Ledger | None, now: datetime) -> datetime:
+    """When what is published was made: by the ledger, else as late as it may be read."""
+    if ledger is not None:
+        with ledger.read() as connection:
+            return last_time(connection)
+    return as_of(published.read(TIMESTAMP_NAME) or b"", now)
+
+
+def _shown(published: PublishedStore, ledger: Ledger) -> Iterator[Finding]:
     with ledger.read() as connection:
         head = read_head(connection)
-    shown = PublishedStore(data.published).read(TIMESTAMP_NAME)
-    if head.timestamp != shown:
+    if head.timestamp != published.read(TIMESTAMP_NAME):
         yield Finding(
             "wrong", "timestamp.json", "is not the one of the head", "start the signer: it applies the head again"
         )
+
+
+def _ending(state: PublishedState, now: datetime, lifetimes: Lifetimes) -> Iterator[Finding]:
     if state.timestamp is not None and state.timestamp.expires <= now:
         yield Finding(
-            "wrong", "timestamp", f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC", "start the signer"
+            "wrong",
+            "timestamp",
+            f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC",
+            "assay serve, or assay refresh",
         )
     root = parse_envelope(state.root, Root, ROOT).signed
     settled = state.ask(all_delegating(state.trusted, CLAIMED))

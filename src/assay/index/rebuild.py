@@ -1,13 +1,22 @@
 """The ledger's rows of projects and files, made again from the signed pages: a page at a time, whatever was there."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from tuf.api.metadata import Timestamp
 
 from assay.index.ledger import Ledger, repair
 from assay.index.signer.state import PublishedState
 from assay.model.names import ProjectName
+from assay.trust.envelope import parse_envelope
+from assay.trust.layout import TIMESTAMP
 
 PAGES_A_TRANSACTION = 200
+
+
+def as_of(timestamp: bytes, now: datetime) -> datetime:
+    """When a published timestamp's file may be read: now, or the last moment at which it held."""
+    return min(now, parse_envelope(timestamp, Timestamp, TIMESTAMP).signed.expires - timedelta(seconds=1))
 
 
 def published_projects(state: PublishedState) -> Iterator[ProjectName]:

@@ -4,7 +4,6 @@ It binds the address, makes sure the index exists, starts the two processes and 
 opens no request and signs nothing.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -22,14 +21,11 @@ from assay.index.establish import Established
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.ready import make_ready
 from assay.index.recovery.freeze import require_thawed
-from assay.index.renewal import renew_due
-from assay.model.errors import AssayError, OperatorError
-
-log = logging.getLogger(__name__)
+from assay.index.upkeep.housekeeping import start_housekeeping
+from assay.model.errors import OperatorError
 
 START_TIMEOUT_S = 60.0
 WATCH_S = 0.2
-RENEW_EVERY_S = 6 * 3600.0
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - announced, not bound
 
 
@@ -67,29 +63,22 @@ def serve(options: ServeOptions, ready: Callable[[Running], None]) -> None:
         config = load_config(options.data.config_file)
         passphrase = options.passphrase.encode() if options.passphrase is not None else None
         established = make_ready(options.data, config, passphrase, datetime.now(UTC))
-
-        def renew() -> None:
-            renew_due(options.data, passphrase, datetime.now(UTC), config.lifetimes)
-
+        start_housekeeping(options.data, config, passphrase, stopping)
         _give_to_web(options)
         signer = Child("assay.index.signer", [str(options.data.root)], {"passphrase": options.passphrase})
         web = Child("assay.index.web", [str(options.data.root)], _web_settings(options, listener), [listener.fileno()])
         try:
             running = Running(_url(options, listener), established)
-            _supervise(options, [signer, web], stopping, lambda: ready(running), renew)
+            _supervise(options, [signer, web], stopping, lambda: ready(running))
         finally:
             web.stop()
             signer.stop()
 
 
 def _supervise(
-    options: ServeOptions,
-    children: list[Child],
-    stopping: threading.Event,
-    ready: Callable[[], None],
-    renew: Callable[[], None],
+    options: ServeOptions, children: list[Child], stopping: threading.Event, ready: Callable[[], None]
 ) -> None:
-    started = renewed = time.monotonic()
+    started = time.monotonic()
     announced = False
     while not stopping.is_set():
         for child in children:
@@ -104,18 +93,7 @@ def _supervise(
                 raise OperatorError("signer or web did not start", next_step="see the messages above")
         if announced and _is_idle(options):
             return
-        if time.monotonic() - renewed > RENEW_EVERY_S:
-            renewed = time.monotonic()
-            _renew_or_say(renew)
         stopping.wait(WATCH_S if announced else 0.02)
-
-
-def _renew_or_say(renew: Callable[[], None]) -> None:
-    """What is served goes on, whatever keeps an offline role from being renewed."""
-    try:
-        renew()
-    except AssayError:
-        log.exception("offline roles were not renewed")
 
 
 def _answers(options: ServeOptions) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from assay.index.ledger import schema
 from assay.model.errors import OperatorError, StorageUnavailable
@@ -88,3 +88,12 @@ def _storage_errors() -> Iterator[None]:
         yield
     except OperationalError as error:
         raise StorageUnavailable(f"the ledger does not answer: {error.orig}", subject="ledger") from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:
+            raise
+        raise StorageUnavailable(
+            f"the ledger is damaged: {error.orig}",
+            subject="ledger",
+            rule="ledger-damaged",
+            next_step="assay doctor; then assay restore BACKUP, or assay restore --rebuild-ledger",
+        ) from error

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from assay.formats.pages import PageFile, ProjectPage, RemovedFile
-from assay.index.ledger.schema import files, grants, head, outbox, projects, publications, publishers, tokens, users
+from assay.index.ledger.schema import (
+    events,
+    files,
+    grants,
+    head,
+    outbox,
+    projects,
+    publications,
+    publishers,
+    tokens,
+    users,
+)
 from assay.model.distributions import parse_distribution
 from assay.model.names import confusable_skeleton
 from assay.model.statuses import REMOVED
@@ -72,6 +83,14 @@ def drop_proposals(connection: Connection, reason: str) -> int:
     return count
 
 
+def forget_intent(connection: Connection) -> None:
+    """Take back an unfinished publication: what it would have published waits again."""
+    open_ones = select(publications.c.number).where(publications.c.done.is_(False))
+    for table in (outbox, events):
+        connection.execute(update(table).where(table.c.publication.in_(open_ones)).values(publication=None))
+    connection.execute(delete(publications).where(publications.c.done.is_(False)))
+
+
 def set_head(connection: Connection, publication: int, timestamp: bytes, now: datetime) -> None:
     """Make ``publication``, made by hand, the one that counts. Whoever signed before is fenced off."""
     current = connection.execute(select(head)).one()
@@ -82,9 +101,10 @@ def set_head(connection: Connection, publication: int, timestamp: bytes, now: da
     connection.execute(update(head).values(**moved))
 
 
-def highest_publication(connection: Connection) -> int:
-    """The highest number of a publication that the ledger knows."""
-    return connection.scalar(select(func.max(publications.c.number))) or 0
+def set_last_time(connection: Connection, now: datetime) -> None:
+    """Correct the time of the publication that counts: the clock was ahead when it was made."""
+    current = select(head.c.publication).scalar_subquery()
+    connection.execute(update(publications).where(publications.c.number == current).values(time=now))
 
 
 def _ensure_project(connection: Connection, page: ProjectPage, now: datetime) -> None:

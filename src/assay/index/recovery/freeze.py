@@ -41,8 +41,20 @@ def read_mark(data: DataFolder) -> frozenset[str]:
         raise OperatorError("this mark is damaged", subject=str(mark_of(data)), rule="recovery-frozen") from error
 
 
+def restored_mark(data: DataFolder) -> Path:
+    """Lies there from a restore on, until somebody said what the newest publication was that anybody saw."""
+    return data.root / "recovery" / "restored.json"
+
+
 def require_thawed(data: DataFolder) -> None:
-    """Raise OperatorError while a key that was stolen would sign what is served next."""
+    """Raise OperatorError while a stolen key, or an old backup, would decide what is served next (threat B13)."""
+    if restored_mark(data).exists():
+        raise OperatorError(
+            "this data folder comes from a backup, and nobody said what was published after it",
+            subject=str(data.root),
+            rule="restored-unconfirmed",
+            next_step="assay restore --published FOLDER, or --bundle FILE, or --nothing-newer",
+        )
     stolen = read_mark(data)
     if not stolen:
         return

@@ -7,6 +7,7 @@ every role is signed anew. Every name that is written is new, so that no cache c
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tuf.api.metadata import Targets, Timestamp
 
@@ -91,17 +92,26 @@ class Restoration:
             self._local.put({metadata_path(role, version): sign_envelope(again, [self.keys.bin])})
             self.versions[role] = version
 
-    def publish(self, head: LogHead | None, checkpoint: bytes | None) -> tuple[int, bytes]:
-        """Write snapshot and checkpoint, durably; returns the snapshot's version and the file of its timestamp."""
+    def publish(
+        self,
+        head: LogHead | None,
+        checkpoint: bytes | None,
+        above: int = 0,
+        retired: Mapping[str, dict[str, Any]] | None = None,
+    ) -> tuple[int, bytes]:
+        """Write snapshot and checkpoint, durably; returns the snapshot's version and the file of its timestamp.
+
+        ``above``: a timestamp's version that was seen; ``retired``: listings of roles that nobody delegates any more.
+        """
         good = self.good.snapshot
         version = next_version(good.version, self.highest.get(SNAPSHOT, 0))
-        meta = raw_listings(good)
+        meta = {**(retired or {}), **raw_listings(good)}
         for role, number in {**offline_versions(self.evidence, self.good, self.highest), **self.versions}.items():
             meta[f"{role}.json"] = {**meta.get(f"{role}.json", {}), "version": number}
         snapshot = LeanSnapshot(version, good.spec_version, self.now + self.lifetimes.snapshot, meta)
         data = sign_envelope(snapshot, [self.keys.snapshot])
         timestamp = plan_timestamp(self._newest_timestamp(), data, version, self.now, self.lifetimes)
-        timestamp.version = max(timestamp.version, version)
+        timestamp.version = max(timestamp.version, version, above + 1)
         if head is not None and checkpoint is not None:
             state_head(timestamp, head)
             self._local.put({checkpoint_name(version): checkpoint})

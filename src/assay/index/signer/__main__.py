@@ -12,6 +12,7 @@ from assay.index.ledger import Ledger
 from assay.index.signer.house import open_publisher
 from assay.index.signer.online import Keyring
 from assay.index.signer.process import Announcer, run_signer
+from assay.index.upkeep.reserve import Reserve
 from assay.model.errors import AssayError
 
 
@@ -25,9 +26,10 @@ def main() -> int:
     config = load_config(data.config_file)
     try:
         keyring = Keyring(data.keys, passphrase, config.keys.uris())
-        publisher = open_publisher(data, config, keyring, Ledger.open(data.ledger_file))
+        reserve = Reserve(data.reserve)
+        publisher = reserve.with_room(lambda: open_publisher(data, config, keyring, Ledger.open(data.ledger_file)))
         announcer = Announcer(data.socket)
-        run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set, keyring.promote)
+        run_signer(publisher, announcer, lambda: datetime.now(UTC), stopping.is_set, keyring.promote, reserve)
         announcer.close()
     except AssayError as error:
         print(f"assay signer: {error} [{error.rule}]", file=sys.stderr)  # noqa: T201

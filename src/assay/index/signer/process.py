@@ -4,6 +4,7 @@ The socket carries no trust: a byte from web means "look now", and every listene
 a line. Whoever can write to it can make the signer look at its own ledger, nothing else.
 """
 
+import logging
 import selectors
 import socket
 import stat
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from assay.index.signer.online import OnlineKeys
 from assay.index.signer.publish import Publisher
+from assay.index.upkeep.reserve import Reserve
+
+log = logging.getLogger(__name__)
 
 MAX_WAIT_S = 1.0
 MAX_LISTENERS = 64
@@ -85,20 +89,33 @@ def run_signer(
     clock: Callable[[], datetime],
     stopped: Callable[[], bool],
     promote: Callable[[OnlineKeys], None],
+    reserve: Reserve,
 ) -> None:
     """Publish until ``stopped``. ``clock`` gives UTC. Errors end the process: its supervisor starts it again.
 
     ``promote``: told of the keys at the start and whenever a publication brought others, so that no key that was
     replaced stays in its place, and none that is in use can be taken for a new one.
+
+    ``reserve``: given up where there is no room for what is due.
     """
+    reserve.ensure()
     promoted = None
     while not stopped():
         if promoted is not publisher.keys:
             promoted = publisher.keys
             promote(promoted)
         now = clock()
-        if publisher.run_once(now):
+        if _run_once(publisher, now, reserve):
             announcer.announce(publisher.number)
             continue
         until_due = (publisher.due_at(now) - now).total_seconds()
         announcer.wait(max(0.0, min(MAX_WAIT_S, until_due)))
+
+
+def _run_once(publisher: Publisher, now: datetime, reserve: Reserve) -> bool:
+    """``run_once``; on a full disk the reserved room goes first, so that clients never find an expired timestamp."""
+    due = publisher.due_at(now) <= now
+    published = reserve.with_room(lambda: publisher.run_once(now)) if due else publisher.run_once(now)
+    if published and not reserve.ensure():
+        log.error("no room to reserve for the next timestamp: make room soon")
+    return published

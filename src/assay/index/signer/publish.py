@@ -146,6 +146,14 @@ class Publisher:
         self._paused_until = now + WITNESS_PAUSE
         return False
 
+    def refresh(self, now: datetime) -> None:
+        """Sign timestamp and snapshot again, though nothing waits and nothing is due. Raises as ``run_once`` does."""
+        now = now.replace(microsecond=0)
+        self._require_clock(now)
+        with self._ledger.write() as connection:
+            intent = ledger_rows.commit_intent(connection, self._epoch, now, (), {})
+        self._publish(intent)
+
     def publish_in_bulk(self, now: datetime, scratch: Path, add_all: Callable[[BulkPublication], None]) -> int:
         """Publish what ``add_all`` adds, in one publication of any size; returns its number.
 
