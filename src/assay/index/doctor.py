@@ -96,12 +96,8 @@ def _shown(published: PublishedStore, ledger: Ledger) -> Iterator[Finding]:
 
 def _ending(state: PublishedState, now: datetime, lifetimes: Lifetimes) -> Iterator[Finding]:
     if state.timestamp is not None and state.timestamp.expires <= now:
-        yield Finding(
-            "wrong",
-            "timestamp",
-            f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC",
-            "assay serve, or assay refresh",
-        )
+        text = f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC"
+        yield Finding("wrong", "timestamp", text, "assay serve, or assay refresh")
     root = parse_envelope(state.root, Root, ROOT).signed
     settled = state.ask(all_delegating(state.trusted, CLAIMED))
     ends = {ROOT: root.expires, TARGETS: state.targets().expires, BINS: state.bins().expires}

@@ -1,4 +1,4 @@
-"""The condition of a data folder, before anything in it is compared: marks of bad days, the ledger's file, room, numbers."""
+"""The condition of a data folder, before its contents are compared: marks of bad days, database, room, numbers."""
 
 import shutil
 import sqlite3
