@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench fuzz attacks docs clean setup system installers
+.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks docs clean setup system installers
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,9 @@ format: $(STAMP)
 attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ran
 	$(BIN)/pytest -q -rN --attack-table tests/attacks
 
+torture: $(STAMP) system  ## faults without end: make torture SECONDS=3600 SEED=1
+	cd tests && nice ../$(BIN)/python -m faults.torture --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py
@@ -38,6 +41,9 @@ fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guide
 		mkdir -p .fuzz/$$target && PYTHONPATH=src:tests $(BIN)/python tests/fuzz/fuzz_uploads.py $$target .fuzz/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
 	done
+
+bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
+	$(BIN)/python bench/seal.py $(FILES)
 
 lock: $(STAMP)  ## resolve the development environment again
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \

@@ -39,7 +39,7 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644, staging: Path
 
     ``staging``: the folder (same file system) where they are written first; None: beside their places.
     """
-    with _storage_errors(), _staging() as stage:
+    with storage_errors(), _staging() as stage:
         staged = {path: stage(path, data, mode, staging) for path, data in files.items()}
         _sync_together(list(staged.values()))
         for path, temporary in staged.items():
@@ -49,7 +49,7 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644, staging: Path
 
 def replace_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:
     """Put ``data`` at ``path`` whole, but not yet durable: for what can be fetched and verified again."""
-    with _storage_errors(), _staging() as stage:
+    with storage_errors(), _staging() as stage:
         stage(path, data, 0o644, staging).replace(path)
 
 
@@ -58,7 +58,7 @@ def put_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:
 
     For very many new files that nothing names before; one that is there already is replaced whole.
     """
-    with _storage_errors():
+    with storage_errors():
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileNotFoundError:
@@ -76,7 +76,7 @@ def link_file(source: Path, path: Path, *, staging: Path | None = None, sync_fol
 
     Without ``sync_folder`` it is durable after ``sync_filesystem``.
     """
-    with _storage_errors():
+    with storage_errors():
         if not sync_folder:
             with suppress(FileExistsError):
                 path.hardlink_to(source)
@@ -93,7 +93,7 @@ def link_file(source: Path, path: Path, *, staging: Path | None = None, sync_fol
 
 def move_file(source: Path, path: Path, *, mode: int = 0o444) -> None:
     """Move ``source`` (same file system) to ``path``, replacing what was there. Durable on return."""
-    with _storage_errors():
+    with storage_errors():
         make_folder(path.parent)
         source.chmod(mode)
         sync(source)
@@ -103,13 +103,13 @@ def move_file(source: Path, path: Path, *, mode: int = 0o444) -> None:
 
 def remove_file(path: Path) -> None:
     """Delete ``path`` if it is there; a crash may bring it back. Raises StorageUnavailable."""
-    with _storage_errors():
+    with storage_errors():
         path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:
     """Make a folder and the missing ones above it, durably."""
-    with _storage_errors():
+    with storage_errors():
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=mode, exist_ok=True)
@@ -152,7 +152,7 @@ def _sync_together(paths: Sequence[Path]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a crash left half-written in ``folder`` or in its staging folder."""
-    with _storage_errors():
+    with storage_errors():
         for place in (folder, folder / STAGING):
             for leftover in place.glob(f"{_TEMPORARY_PREFIX}*"):
                 leftover.unlink(missing_ok=True)
@@ -187,7 +187,8 @@ def _temporary(path: Path, staging: Path | None) -> Path:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """What the system refuses in this block is StorageUnavailable."""
     try:
         yield
     except OSError as error:

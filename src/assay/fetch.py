@@ -36,6 +36,8 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 SERVER_REFUSED = "server-refused"
 """Rule of the Unreachable for a server that has the thing and will not give it (451), with its reason in ``found``."""
 MAX_REASON_CHARS = 400
+PACKING_BYTES: Final = 4_096
+"""What packing may add to bytes that do not compress."""
 _GZIP: Final = zlib.MAX_WBITS | 16
 _IN_A_TARGET: Final = "".join(map(chr, range(0x21, 0x7F)))
 """What a request's target may hold as it is; the rest is percent-encoded."""
@@ -49,6 +51,14 @@ class Reply:
     body: bytes
     url: str
     etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An older version of what is asked for: the server may send what differs (RFC 9842). ``id``: the server's own."""
+
+    id: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +114,22 @@ class Fetcher:
         answer = await self.ask(url, max_bytes=max_bytes, headers=headers or {})
         return answer.body if answer.status == OK else None
 
-    async def ask(self, url: str, *, max_bytes: int, headers: Mapping[str, str]) -> Reply:
+    async def get_packed(self, url: str, *, max_bytes: int, known: Known | None = None) -> bytes | None:
+        """As ``get``, for what compresses well: as Zstandard, or as what differs from ``known`` if the server can."""
+        from assay.formats.zstd import available_dictionary
+
+        headers = {"Accept-Encoding": "zstd, gzip"}
+        if known is not None:
+            dictionary = {"Available-Dictionary": available_dictionary(known.data), "Dictionary-ID": f'"{known.id}"'}
+            headers = {"Accept-Encoding": "dcz, zstd, gzip", **dictionary}
+        answer = await self.ask(url, max_bytes=max_bytes, headers=headers, known=known)
+        return answer.body if answer.status == OK else None
+
+    async def ask(self, url: str, *, max_bytes: int, headers: Mapping[str, str], known: Known | None = None) -> Reply:
         """The answer of ``url`` where its status is 200, 304 or 404. Raises Unreachable, VerificationFailed."""
         async with self._open(url, max_bytes, {"Accept-Encoding": "gzip", **headers}) as opened:
             body = bytearray()
-            async for chunk in _decoded(opened, max_bytes):
+            async for chunk in _decoded(opened, max_bytes, known):
                 body += chunk
                 if len(body) > max_bytes:
                     raise _too_long(url, max_bytes)
@@ -299,9 +320,12 @@ async def _read(connection: Connection) -> bytes:
         return await connection.read()
 
 
-async def _decoded(opened: _Opened, max_bytes: int) -> AsyncIterator[bytes]:
+async def _decoded(opened: _Opened, max_bytes: int, known: Known | None) -> AsyncIterator[bytes]:
     """The body without its content coding; no step makes more than one byte past ``max_bytes``."""
     coding = (opened.head.get("content-encoding") or "identity").lower()
+    if coding == "zstd" or (coding == "dcz" and known is not None):
+        yield await _unpacked(opened, max_bytes, known if coding == "dcz" else None)
+        return
     if coding not in ("identity", "gzip", "x-gzip"):
         raise Unreachable("the answer is encoded in a way that was not asked for", subject=opened.url, found=coding)
     decoder = zlib.decompressobj(_GZIP) if coding != "identity" else None
@@ -317,6 +341,22 @@ async def _decoded(opened: _Opened, max_bytes: int) -> AsyncIterator[bytes]:
             raise _too_long(opened.url, max_bytes)
     if decoder is not None and not decoder.eof and opened.head.status == OK:
         raise BrokenMessage("the compressed answer is cut off")
+
+
+async def _unpacked(opened: _Opened, max_bytes: int, known: Known | None) -> bytes:
+    from assay.formats.zstd import NotZstd, TooLong, decompress
+
+    packed = bytearray()
+    while chunk := await _read(opened.connection):
+        packed += chunk
+        if len(packed) > max_bytes + PACKING_BYTES:
+            raise _too_long(opened.url, max_bytes)
+    try:
+        return decompress(bytes(packed), max_bytes, known.data if known is not None else None)
+    except TooLong as error:
+        raise _too_long(opened.url, max_bytes) from error
+    except NotZstd as error:
+        raise BrokenMessage(f"not Zstandard: {error}") from error
 
 
 def _not_given(url: str, head: AnswerHead) -> Unreachable:

@@ -1,28 +1,56 @@
 """Threats B1-B8 and B16-B19: what uploaders, insiders and a broken web process try, and what stays as it was."""
 
+import asyncio
 import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
 
+from assay.client.registry import Bundle, Registry
+from assay.client.trusted_index import TrustedIndex
+from assay.fetch import Fetcher
 from assay.formats.pages import PageFile, file_url
+from assay.formats.upload_checks import UploadPolicy
 from assay.index import states
-from assay.index.ledger import accounts
+from assay.index.handover import hand_over
+from assay.index.ledger import accounts, publishers
 from assay.index.ledger.publications import propose
 from assay.index.ledger.schema import events, files, outbox, projects, tokens
+from assay.index.oidc.issuers import IssuerKeys
+from assay.index.oidc.mint import MintedToken, TokenMint
 from assay.index.proposals import ProposedFile, PublishFiles
+from assay.index.registration import Rules
+from assay.index.sealing import plan_sealing
+from assay.index.web.cache import PublishedCache
+from assay.index.web.catalogue import PublishedCatalogue
+from assay.index.web.services import WebServices
+from assay.keys.offline_draft import OfflineDraft
+from assay.keys.sealing import sign_seal
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
-from assay.model.errors import AlreadyExists, AssayError, CallerError, InvalidDistribution, NotAllowed
+from assay.model.errors import (
+    AlreadyExists,
+    AssayError,
+    CallerError,
+    InvalidDistribution,
+    NotAllowed,
+    VerificationFailed,
+)
 from assay.model.names import parse_project_name
 from assay.model.permissions import Action, Principal
+from assay.provenance.identity_tokens import TrustedPublisher
+from assay.provenance.publishers import GitHubPublisher
+from assay.trust.layout import Lifetimes, metadata_path
 from client.small_distributions import build_wheel, wheel_metadata
 from index.ledger_index import DEMO, LedgerIndex, wheel_name
+from index.web.running import running
+from support.issuer import running_issuer
 
 WHEEL = wheel_name("demo", "1.0")
 EVIL = build_wheel("demo", "1.0", files={"evil.py": b"print('evil')\n"})
@@ -173,6 +201,64 @@ def test_B5_a_closed_release_takes_no_file(index: LedgerIndex, alice: Principal)
     assert "closed" in refused_by_signer(index, forged(index, _retagged(), more_specific))
 
 
+@pytest.mark.parametrize("spelling", ["1", "1.0.0", "1.0.0.0", "1.0+cuda"])
+def test_B5_another_spelling_of_the_version_does_not_join_a_closed_release(
+    index: LedgerIndex, alice: Principal, spelling: str
+) -> None:
+    index.admission = replace(index.admission, rules=Rules(policy=UploadPolicy(allow_local_versions=True)))
+    name, data = wheel_name("demo", spelling), build_wheel("demo", spelling)
+    index.later(days=14)
+    index.sign()
+    with pytest.raises(NotAllowed, match="closed"):
+        index.admit(data, name, alice)
+    assert "closed" in refused_by_signer(index, forged(index, data, name))
+    index.publish("demo", "1.0.1", alice)
+
+
+@pytest.mark.parametrize("spelling", ["1", "1.0.0", "1.0+cuda"])
+def test_B5_a_client_refuses_what_joined_a_sealed_release_under_another_spelling(tmp_path: Path, spelling: str) -> None:
+    """The thief holds every online key, so that the index itself signs whatever they want."""
+    index = LedgerIndex(tmp_path / "index", rules=Rules(UploadPolicy(allow_local_versions=True), (), timedelta(999)))
+    alice = index.user("alice")
+    index.publish("demo", "1.0", alice)
+    index.later(days=14)
+    plan_sealing(index.data, tmp_path / "draft", index.now)
+    draft = OfflineDraft(tmp_path / "draft")
+    draft.sign(str(index.data.keys.path("targets")), lambda _: "", sign_seal(draft, index.now, Lifetimes()).bodies)
+    hand_over(draft, index.data, index.now)
+    index.sign()
+    index.publish("demo", spelling, alice)
+    index.publish("demo", "1.0.1", alice)
+
+    async def install(url: str, version: str) -> Path:
+        root = index.published.read(metadata_path("root", 1)) or b""
+        entry = Registry(tmp_path / "indexes" / version).add(Bundle(url, root), index.now)
+        async with Fetcher() as fetcher:
+            client = TrustedIndex(entry.url, entry.store, tmp_path / "files", fetcher, lambda: index.now)
+            await client.refresh()
+            return (await client.file(parse_distribution(wheel_name("demo", version)))).path
+
+    with running(services_of(index)) as web:
+        for version in ("1.0", "1.0.1"):
+            assert asyncio.run(install(web.url, version)).exists()
+        with pytest.raises(VerificationFailed) as refusal:
+            asyncio.run(install(web.url, spelling))
+        assert refusal.value.rule == "release-closed"
+    index.ledger.close()
+
+
+def services_of(index: LedgerIndex) -> WebServices:
+    """What readers need."""
+
+    def nobody(*_: object) -> Any:
+        raise AssertionError("this index is only read")
+
+    catalogue = PublishedCatalogue(index.published, PublishedCache(1_000_000))
+    return WebServices(
+        index.published, index.blobs, catalogue, index.data.incoming, nobody, nobody, nobody, "sha256:" + "0" * 64
+    )
+
+
 def _retagged() -> bytes:
     """A wheel of demo 1.0 whose WHEEL says the more specific tag."""
     source = zipfile.ZipFile(io.BytesIO(build_wheel("demo", "1.0")))
@@ -281,7 +367,28 @@ def test_B16_a_row_that_is_no_proposal_stops_nobody(index: LedgerIndex, alice: P
     index.publish("demo", "2.0", alice)
 
 
-# B17, against a real issuer: tests/index/test_trusted_publishing.py (used once, also within the leeway)
+def test_B17_a_replayed_identity_token_buys_nothing(tmp_path: Path) -> None:
+    index = LedgerIndex(tmp_path / "index", now=datetime.now(UTC))
+    index.publish("demo", "1.0", index.user("alice"))
+    with running_issuer() as issuer:
+        trusted = TrustedPublisher(GitHubPublisher("octo/demo", "release.yml", issuer=issuer.url))
+        with index.write() as connection:
+            publishers.register(connection, DEMO, trusted, None, "boss", index.now)
+
+        async def mint(token: str) -> MintedToken:
+            async with Fetcher() as fetcher:
+                keys = IssuerKeys((issuer.url,), fetcher, lambda: index.now)
+                return await TokenMint("this-index", keys, index.ledger, lambda: index.now).mint(token)
+
+        token = issuer.sign("this-index")
+        index.publish("demo", "2.0", index.principal(asyncio.run(mint(token)).text))
+        for later_s in (0, 60, 600):
+            index.later(seconds=later_s)
+            with pytest.raises(NotAllowed):
+                asyncio.run(mint(token))
+        with pytest.raises(NotAllowed):
+            asyncio.run(mint(issuer.sign("another-index")))
+    index.ledger.close()
 
 
 def _zip(*members: tuple[str, bytes]) -> bytes:

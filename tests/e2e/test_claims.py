@@ -52,6 +52,7 @@ def explained_as(person: Person, project: str, words: str) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.timeout(600)
 def test_claim_publish_settle_and_revoke(house: House) -> None:
     house.publish(("owned", "1.0"))
     ana = developer(house)

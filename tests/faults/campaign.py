@@ -10,10 +10,10 @@ from pathlib import Path
 from random import Random
 
 from assay.index.config import DataFolder
-from assay.model.errors import AssayError
+from assay.model.errors import AssayError, StorageUnavailable
 from faults import strace
 from faults.disk import Disk, Loss
-from faults.host import NOW, Host, World, reading_services
+from faults.host import NOW, Host, Standby, World, reading_services
 from faults.nursery import ACKNOWLEDGED, REFUSED, Nursery
 from faults.operations import OPERATIONS, Case, Operation
 from faults.oracle import Oracle, Violation
@@ -109,6 +109,39 @@ class Campaign:
             disk.after_power_cut(case.folder, loss, random)
             acknowledged = any(_acknowledges(call) for call in recording.calls[: place + 1])
             return list(self._aftermath(recording, case, acknowledged=acknowledged))
+
+    def take_over(self, name: str, point: Point) -> list[Violation]:
+        """The signer is stopped (SIGSTOP) after ``point``; a successor takes over and publishes; the first goes on.
+
+        A signer that was stopped in the middle of writing holds its successor up, until it goes on.
+        """
+        recording, found = self.recording(name), list[Violation]()
+        with self._copy(recording.operation, recording.world) as case:
+            data, oracle = DataFolder(case.folder / "index"), Oracle(self.world.root)
+            held_up = False
+
+            def meanwhile() -> None:
+                nonlocal held_up
+                found.extend(oracle.watch(read_folder(data)))
+                try:
+                    host = Standby(data.root, NOW + timedelta(minutes=1))
+                except StorageUnavailable:
+                    held_up = True
+                    return
+                alice = host.principal((case.folder / "alice.token").read_text())
+                host.publish("successor", "1.0", alice)
+                host.ledger.close()
+                found.extend(oracle.watch(read_folder(data)))
+
+            order, out = self._order(recording.operation, case), _beside(case, "strace")
+            status = strace.pause(self.nursery, order, out, point, meanwhile)
+            if status not in (0, REFUSED):
+                found.append(Violation(0, f"ended with status {status}"))
+            if not held_up and not (acknowledged := _beside(case, "log").stat().st_size) and status != REFUSED:
+                found.append(Violation(7, f"acknowledged {acknowledged}, ended with status {status}"))
+            found += oracle.watch(read_folder(data))
+            found += self._aftermath(recording, case, acknowledged=_beside(case, "log").stat().st_size > 0)
+            return found
 
     # --- judging ----------------------------------------------------------------------------------------------
 

@@ -88,6 +88,13 @@ class Host(LedgerIndex):
         )
 
 
+class Standby(Host):
+    """A signer that takes over from one that runs: without the start of a whole index."""
+
+    def make_ready(self) -> None:
+        pass
+
+
 def reading_services(data: DataFolder) -> WebServices:
     """What web needs to serve readers from ``data``; it changes nothing there."""
 

@@ -28,12 +28,12 @@ class Nursery:
     """The program, running. Use as a context manager; one child at a time."""
 
     def __enter__(self) -> Self:
-        tests = Path(__file__).parents[1]
+        paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))
         self._program = subprocess.Popen(
             [sys.executable, "-m", "faults.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(tests), "PYTHONHASHSEED": "0"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0"},
             text=True,
         )
         return self

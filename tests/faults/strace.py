@@ -4,8 +4,10 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,11 @@ CHANGING = (
 """What can change a file, a folder, or what somebody else knows."""
 
 BOOKKEEPING = ("close", "lseek")
+
+_STOPPED = re.compile("SIGCONT.*stopped by SIGSTOP", re.DOTALL)
+"""The child was born stopped; then it was continued, and stopped again."""
+
+STOP_TIMEOUT_S = 20.0
 
 _LINE = re.compile(r"(\d+) +(.*)")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
@@ -51,7 +58,7 @@ class Point:
 def record(nursery: Nursery, order: dict[str, str], output: Path) -> tuple[int, list[Call]]:
     """Let the child live; its exit status, and its calls in the order in which they ended."""
     wanted = ",".join(f"?{name}" for name in (*CHANGING, *BOOKKEEPING))
-    status = _live(nursery, order, output, ["-xx", "-s", "100000000", "-e", f"trace={wanted}"])
+    status = _live(nursery, order, output, ["-xx", "-s", "100000000", "-e", "signal=none", "-e", f"trace={wanted}"])
     return status, list(parse_calls(output.read_text()))
 
 
@@ -65,13 +72,35 @@ def fail(nursery: Nursery, order: dict[str, str], output: Path, point: Point, er
     return _inject(nursery, order, output, point.name, f"error={error}:when={point.number}{'+' if lasting else ''}")
 
 
+def pause(nursery: Nursery, order: dict[str, str], output: Path, point: Point, meanwhile: Callable[[], None]) -> int:
+    """SIGSTOP the child once it has done ``point``, do what happens ``meanwhile``, let it go on; its exit status."""
+
+    def when_stopped(pid: int) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not _STOPPED.search(output.read_text()) and Path(f"/proc/{pid}").exists():
+            assert time.monotonic() < deadline, f"not stopped: {output.read_text()[-300:]}"
+            time.sleep(0.01)
+        meanwhile()
+        with suppress(ProcessLookupError):  # it came to its end before the point
+            os.kill(pid, signal.SIGCONT)
+
+    options = ["-e", f"trace={point.name}", "-e", f"inject={point.name}:signal=SIGSTOP:when={point.number}"]
+    return _live(nursery, order, output, options, when_stopped)
+
+
 def _inject(nursery: Nursery, order: dict[str, str], output: Path, name: str, fault: str) -> int:
-    return _live(nursery, order, output, ["-e", f"trace={name}", "-e", f"inject={name}:{fault}"])
+    return _live(nursery, order, output, ["-e", "signal=none", "-e", f"trace={name}", "-e", f"inject={name}:{fault}"])
 
 
-def _live(nursery: Nursery, order: dict[str, str], output: Path, options: list[str]) -> int:
+def _live(
+    nursery: Nursery,
+    order: dict[str, str],
+    output: Path,
+    options: list[str],
+    meanwhile: Callable[[int], None] = lambda _: None,
+) -> int:
     pid = nursery.bear(order)
-    command = ["strace", "-f", "-p", str(pid), "-o", str(output), "-e", "signal=none", *options]
+    command = ["strace", "-f", "-p", str(pid), "-o", str(output), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         said = tracer.stderr.readline()
@@ -79,6 +108,7 @@ def _live(nursery: Nursery, order: dict[str, str], output: Path, options: list[s
             os.kill(pid, signal.SIGKILL)
             raise RuntimeError(f"strace: {said}")
         os.kill(pid, signal.SIGCONT)
+        meanwhile(pid)
         status = nursery.bury()
         tracer.stderr.read()
     return status
@@ -112,3 +142,9 @@ def parse_calls(text: str) -> Iterator[Call]:
 def text_of(argument: str) -> bytes:
     """The bytes of a string argument as ``-xx`` prints it."""
     return bytes.fromhex(argument.strip().strip('"').replace("\\x", ""))
+
+
+def is_about(call: Call, name: str) -> bool:
+    """Whether the last path among the arguments ends so."""
+    texts = [text_of(part) for part in call.arguments.split(", ") if part.startswith('"')]
+    return texts != [] and texts[-1].endswith(f"/{name}".encode())

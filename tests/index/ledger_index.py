@@ -43,7 +43,7 @@ def wheel_name(project: str, version: str) -> str:
     return f"{project}-{version}-py3-none-any.whl"
 
 
-def inspect_here(path: Path, filename: str) -> InspectedDistribution:
+def inspect_here(path: Path, filename: str, _user: str) -> InspectedDistribution:
     """Inspection without a process of its own."""
     with path.open("rb") as stream:
         return inspect_distribution(stream, filename, InspectionLimits())
@@ -62,9 +62,7 @@ class LedgerIndex:
     def __post_init__(self) -> None:
         self.data = DataFolder(self.folder)
         self.data.make()
-        config = IndexConfig(trust=TrustConfig(bin_bits=2))
-        token = make_ready(self.data, config, None, self.now).admin_token
-        self.admin_token = token.text if token is not None else ""
+        self.make_ready()
         self.ledger = Ledger.open(self.data.ledger_file)
         self.blobs = BlobStore(self.data.blobs)
         self.published = PublishedStore(self.data.published)
@@ -72,6 +70,12 @@ class LedgerIndex:
         self.admission = Admission(self.ledger, self.blobs, inspect_here, lambda: self.now, evidence, self.rules)
         self.publisher = self.new_publisher()
         self.sign()
+
+    def make_ready(self) -> None:
+        """What every start does before its signer."""
+        config = IndexConfig(trust=TrustConfig(bin_bits=2))
+        token = make_ready(self.data, config, None, self.now).admin_token
+        self.admin_token = token.text if token is not None else ""
 
     def new_publisher(self) -> Publisher:
         """The signer as it starts."""

@@ -40,7 +40,7 @@ def written(folder: Path, data: bytes) -> Path:
 
 def refusal(workers: InspectionWorkers, path: Path, name: str = NAME) -> CallerError:
     with pytest.raises(CallerError) as refused:
-        workers.inspect(path, name)
+        workers.inspect(path, name, "alice")
     return refused.value
 
 
@@ -55,7 +55,7 @@ def small(cases: list[Case]) -> list[Case]:
 
 @pytest.mark.parametrize("case", small(ACCEPTED), ids=lambda case: case.id)
 def test_the_facts_come_back(case: Case, workers: InspectionWorkers, tmp_path: Path) -> None:
-    found = workers.inspect(written(tmp_path, case.data), case.filename)
+    found = workers.inspect(written(tmp_path, case.data), case.filename, "alice")
     assert found.distribution.filename == case.filename
     assert found.metadata.version == found.distribution.version
 
@@ -70,7 +70,8 @@ def test_the_refusal_comes_back_whole(case: Case, workers: InspectionWorkers, tm
 def test_many_ask_at_once(workers: InspectionWorkers, tmp_path: Path) -> None:
     path, found = written(tmp_path, SMALL), list[str]()
     threads = [
-        threading.Thread(target=lambda: found.append(workers.inspect(path, NAME).metadata.name)) for _ in range(12)
+        threading.Thread(target=lambda: found.append(workers.inspect(path, NAME, "alice").metadata.name))
+        for _ in range(12)
     ]
     for thread in threads:
         thread.start()
@@ -83,7 +84,7 @@ def test_many_ask_at_once(workers: InspectionWorkers, tmp_path: Path) -> None:
 def test_a_reader_that_is_killed_refuses_the_upload_and_the_next_is_read(
     workers: InspectionWorkers, tmp_path: Path, number: signal.Signals
 ) -> None:
-    workers.inspect(written(tmp_path, SMALL), NAME)
+    workers.inspect(written(tmp_path, SMALL), NAME, "alice")
     assert workers.pid is not None
     while children(workers.pid):
         time.sleep(0.01)
@@ -100,18 +101,18 @@ def test_a_reader_that_is_killed_refuses_the_upload_and_the_next_is_read(
     assert refused.rule == "inspection-crashed"
     assert NAME in str(refused)
     assert refused.next_step is not None
-    assert workers.inspect(written(tmp_path, SMALL), NAME).metadata.name == "demo"
+    assert workers.inspect(written(tmp_path, SMALL), NAME, "alice").metadata.name == "demo"
 
 
 def test_the_waiting_process_is_started_again(workers: InspectionWorkers, tmp_path: Path) -> None:
     path = written(tmp_path, SMALL)
-    workers.inspect(path, NAME)
+    workers.inspect(path, NAME, "alice")
     before = workers.pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
     while Path(f"/proc/{before}/stat").read_text().split()[2] != "Z":
         time.sleep(0.01)
-    assert workers.inspect(path, NAME).metadata.name == "demo"
+    assert workers.inspect(path, NAME, "alice").metadata.name == "demo"
     assert workers.pid != before
 
 
@@ -183,3 +184,32 @@ def test_the_reader_has_no_network_no_programs_and_no_files(tmp_path: Path) -> N
     assert [line for line in done.stdout.splitlines() if not line.endswith("denied")] == []
     assert len(done.stdout.splitlines()) == 9
     assert (tmp_path / "there").exists()
+
+
+def test_nobody_has_all_the_readers(tmp_path: Path) -> None:
+    made = InspectionWorkers(InspectionLimits(), WorkerLimits(at_once=2))
+    try:
+        slow, small = tmp_path / "slow", tmp_path / "small"
+        slow.write_bytes(build_wheel("demo", "1.0", files=ZEROS))
+        small.write_bytes(SMALL)
+        made.inspect(small, NAME, "alice")
+        ended = list[str]()
+
+        def read(path: Path, user: str) -> None:
+            made.inspect(path, NAME, user)
+            ended.append(user)
+
+        mallory = [threading.Thread(target=read, args=(slow, "mallory")) for _ in range(6)]
+        for thread in mallory:
+            thread.start()
+        read(small, "alice")
+        assert ended.count("mallory") < 6
+        for thread in mallory:
+            thread.join()
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(0, 20.0), (40_000_000, 30.0), (10**9, 120.0)])
+def test_a_small_archive_may_take_a_short_time_only(size: int, seconds: float) -> None:
+    assert WorkerLimits().seconds_for(size) == seconds

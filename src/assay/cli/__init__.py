@@ -21,6 +21,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "lock": "is every hash in these lock files what the index vouches for?",
         "policy": "what may be installed here, by whose word",
         "bundle": "what a lock file needs, for machines without a network",
+        "setup": "pip and uv from a trusted index for good, without a word in front",
+        "proxy": "the endpoint on loopback that assay setup configures them for",
         "demo": "the whole story in one minute, ending in attacks that fail",
     },
     "Publish": {

@@ -17,6 +17,7 @@ from assay.client.bundle.contents import Contents, fetch_locked
 from assay.client.bundle.making import describe, recording
 from assay.client.bundle.opening import opened_bundle, read_bundle, trust_bundle
 from assay.client.discover import ask_pip, default_indexes
+from assay.client.last_run import keep_last_run
 from assay.client.organisation import current_policy, organisation_layer
 from assay.client.policed import PolicedSource
 from assay.client.registry import Registry, TrustedEntry, user_cache
@@ -79,6 +80,7 @@ def install(
     """
     wanted = parse_sha256(fingerprint.removeprefix("sha256:")) if fingerprint is not None else None
     report = asyncio.run(_install(folder, child, wanted, timedelta(days=max_age), chosen_policy(policy_file)))
+    keep_last_run(child[0] if child else "bundle install", report.exit_code, report.refusals, report.notices, utc_now())
     click.echo(render_report(report), nl=False, err=True, color=colours(sys.stderr))
     sys.exit(report.exit_code)
 

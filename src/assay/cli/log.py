@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +12,12 @@ from assay.cli.progress import told_progress
 from assay.client.explain import explain_release
 from assay.client.log.audit import FullAudit, LogAuditor, opened_log
 from assay.client.log.heads import BelievedLog
+from assay.client.log.monitor import MonitorConfig, alarm, beginning, messages, read_head, write_head
 from assay.client.registry import Registry
+from assay.mail import send
+from assay.model.errors import AssayError, NotFresh, VerificationFailed
 from assay.model.names import parse_project_name
+from assay.settings import read_settings
 from assay.trust.layout import TargetPath
 from assay.trust.verify import VerifiedTarget
 
@@ -44,6 +49,55 @@ def verify(releases: tuple[str, ...], url: str | None, full: bool, as_json: bool
         "audit": {"entries": audit.entries, "files": audit.files, "pages": audit.pages} if audit else None,
     }
     print_result(result, "\n".join(_tell(log, proved, audit)), as_json=as_json)
+
+
+@command.command()
+@click.argument("config_file", metavar="MONITOR.TOML", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--once", is_flag=True, help="Look once and end, for cron; otherwise look for ever.")
+@click.option("--from-start", is_flag=True, help="The first time, tell what happened so far, too.")
+def monitor(config_file: Path, once: bool, from_start: bool) -> None:
+    """Mail everybody who watches a project about each event on it, and everybody if the log is not what it was.
+
+    Run it on a machine that is not the index's: whoever takes the index would silence it. See docs/log.md.
+    """
+    config, memory = read_settings(config_file, MonitorConfig), config_file.with_suffix(".told.json")
+    asyncio.run(_watch(config, memory, once=once, from_start=from_start))
+
+
+async def _watch(config: MonitorConfig, memory: Path, *, once: bool, from_start: bool) -> None:
+    cried: str | None = None
+    while True:
+        try:
+            await _look(config, memory, from_start=from_start)
+            cried = None
+        except (VerificationFailed, NotFresh) as error:
+            if cried != error.rule:
+                send(config.mail, alarm(config, config.index or "the index", error))
+                cried = error.rule
+            if once:
+                raise
+            click.echo(f"assay log monitor: ALARM: {error} [{error.rule}]", err=True)
+        except AssayError as error:
+            if once:
+                raise
+            click.echo(f"assay log monitor: {error} [{error.rule}]", err=True)
+        if once:
+            return
+        await asyncio.sleep(config.every_s)
+
+
+async def _look(config: MonitorConfig, memory: Path, *, from_start: bool) -> None:
+    """Tell what is new, and remember that it was told."""
+    async with opened_log(Registry.of_user().find(config.index)) as auditor:
+        log = await auditor.believe()
+        told = read_head(memory) or (beginning() if from_start else log.stated)
+        entries = await auditor.since(log, told)
+        mails = messages(config, auditor.index.url, entries)
+        if mails:
+            for recipient in await asyncio.to_thread(send, config.mail, mails):
+                click.echo(f"assay log monitor: the mail server does not take {recipient}", err=True)
+        write_head(memory, log.stated)
+        click.echo(f"{len(entries)} new entries, {len(mails)} mails")
 
 
 async def _verify(

@@ -13,10 +13,11 @@ from assay.cli.chosen import trusted_or_local
 from assay.cli.output import colours, print_result
 from assay.cli.policing import books, chosen_policy, policed
 from assay.client.discover import ask_pip, default_indexes
+from assay.client.last_run import keep_last_run
 from assay.client.lock.pin import Pinned, Pinning, ResolverFailed, build_file
 from assay.client.lock.resolving import LockFormat, Resolver, find_resolver
 from assay.client.registry import user_cache
-from assay.client.run import RunReport, RunSetting, render_report, run_verified
+from assay.client.run import RunReport, RunSetting, render_report, run_verified, utc_now
 from assay.client.seen import Watcher
 from assay.model.errors import CallerError
 from assay.model.outcomes import EXIT_FINE
@@ -40,6 +41,8 @@ def pin_files(
     try:
         pinned = asyncio.run(_pin(inputs, wanted, Resolver(resolver) if resolver else None, url, policy, extra))
     except ResolverFailed as failed:
+        report = failed.report
+        keep_last_run("lock pin", report.exit_code, report.refusals, report.notices, utc_now())
         click.echo(render_report(failed.report), nl=False, err=True, color=colours(sys.stderr))
         click.secho(f"assay: {failed.what}; {out} is as it was", fg="red", err=True, color=colours(sys.stderr))
         return failed.report.exit_code

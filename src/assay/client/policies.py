@@ -5,7 +5,6 @@ policy unreadable must not thereby make it empty.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -58,11 +57,14 @@ def user_policy() -> Path:
 
 def local_policy(working_folder: Path, chosen: Path | None = None) -> Policy:
     """The project's policy (``chosen``: another file in its place) and the user's. Raises CallerError."""
-    found: Sequence[tuple[Path | None, str]] = (
-        (chosen or find_project_policy(working_folder), PROJECT),
-        (user_policy() if os.path.lexists(user_policy()) else None, USER),
-    )
-    return Policy(tuple(load_layer(path, name) for path, name in found if path is not None))
+    path = chosen or find_project_policy(working_folder)
+    project = (load_layer(path, PROJECT),) if path is not None else ()
+    return Policy((*project, *user_layers()))
+
+
+def user_layers() -> tuple[Layer, ...]:
+    """This user's own policy, where there is one. Raises CallerError."""
+    return (load_layer(user_policy(), USER),) if os.path.lexists(user_policy()) else ()
 
 
 def _read(path: Path) -> bytes:

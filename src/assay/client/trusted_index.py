@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from assay import durable
 from assay.client.store import MetadataStore
-from assay.fetch import SERVER_REFUSED, Fetcher
-from assay.formats.manifest import MANIFEST, require_listed
+from assay.fetch import SERVER_REFUSED, Fetcher, Known
+from assay.formats.manifest import manifest_path, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
 from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
 from assay.model.names import ProjectName
+from assay.model.releases import release_of
 from assay.model.rings import Ring
 from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.claim_search import FoundClaim, find_claim
@@ -57,6 +58,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 A_MOMENT = timedelta(seconds=5)
 
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
+
+_VERSION_AT_THE_END, _TAIL_BYTES = re.compile(rb',"version":([1-9][0-9]{0,9})\}\}\Z'), 40
+"""Where an index of ours writes a role's version; whatever else is there is only no dictionary."""
 
 R = TypeVar("R")
 
@@ -309,7 +313,7 @@ class TrustedIndex:
 
     async def _require_in_sealed_release(self, distribution: Distribution, sha256: Sha256) -> None:
         """Refuse a file that joined a release after it was closed and sealed (threat B5)."""
-        path = file_target(replace(distribution, filename=MANIFEST))
+        path = TargetPath(manifest_path(distribution.project, release_of(distribution.version)))
         manifest = await self._run(lookup(await self._current(), path, under=SEAL_PREFIX))
         if manifest is not None:
             require_listed(manifest.custom, distribution.filename, sha256)
@@ -424,7 +428,14 @@ class TrustedIndex:
                 return None
             case Fetch(role, version, max_bytes):
                 url = self.url + metadata_path(role, version)
-                return await self._single(url, lambda: self._fetcher.get(url, max_bytes=max_bytes))
+                known = self._known(role) if version is not None else None
+                return await self._single(url, lambda: self._fetcher.get_packed(url, max_bytes=max_bytes, known=known))
+
+    def _known(self, role: str) -> Known | None:
+        """The version of ``role`` that is kept here, which saves sending what did not change since."""
+        data = self._store.read(role)
+        found = _VERSION_AT_THE_END.search(data, max(0, len(data) - _TAIL_BYTES)) if data is not None else None
+        return Known(found[1].decode(), data) if data is not None and found is not None else None
 
     async def _single(self, key: str, start: Callable[[], Awaitable[R]]) -> R:
         """Do ``start`` once for all who ask for ``key`` at the same time."""

@@ -12,9 +12,14 @@ from assay.model.names import ProjectName
 MANIFEST = "manifest.json"
 
 
-def render_manifest(project: ProjectName, version: str, files: Mapping[str, Sha256]) -> bytes:
+def manifest_path(project: ProjectName, release: str) -> str:
+    """The target path of the manifest of ``release`` (``model.releases.release_of``), whatever its files spell it."""
+    return f"packages/{project}/{release}/{MANIFEST}"
+
+
+def render_manifest(project: ProjectName, release: str, files: Mapping[str, Sha256]) -> bytes:
     """The manifest's bytes; ``files`` maps filenames to their sha256."""
-    document = {"project": project, "version": version, "files": dict(files)}
+    document = {"project": project, "release": release, "files": dict(files)}
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 

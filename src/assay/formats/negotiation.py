@@ -103,16 +103,27 @@ def choose_encoding(accept_encoding: str | None) -> Encoding:
 
     Where a client refuses both, it gets the plain bytes: RFC 9110 lets a server disregard the header.
     """
-    if not accept_encoding or len(accept_encoding) > MAX_HEADER_CHARS:
-        return "identity"
+    weights = _coding_weights(accept_encoding)
+    gzip = weights.get("gzip", weights.get("*", 0.0))
+    return "gzip" if gzip > 0 and gzip >= weights.get("identity", 0.0) else "identity"
+
+
+def accepts_coding(accept_encoding: str | None, coding: str) -> bool:
+    """Whether a client names ``coding`` and takes it at least as gladly as gzip."""
+    weights = _coding_weights(accept_encoding)
+    return weights.get(coding, 0.0) > 0 and weights[coding] >= weights.get("gzip", 0.0)
+
+
+def _coding_weights(accept_encoding: str | None) -> dict[str, float]:
     weights: dict[str, float] = {}
+    if not accept_encoding or len(accept_encoding) > MAX_HEADER_CHARS:
+        return weights
     for element in _split(accept_encoding, ","):
         name, *parameters = _split(element, ";")
         quality = _coding_quality(parameters)
         if quality is not None and _CODING.match(name):
             weights[name.lower().removeprefix("x-")] = quality
-    gzip = weights.get("gzip", weights.get("*", 0.0))
-    return "gzip" if gzip > 0 and gzip >= weights.get("identity", 0.0) else "identity"
+    return weights
 
 
 def _coding_quality(parameters: list[str]) -> float | None:

@@ -17,6 +17,7 @@ from assay.model.digests import Sha256, parse_sha256
 from assay.model.distributions import parse_distribution
 from assay.model.errors import AssayError, VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
+from assay.model.releases import release_of
 from assay.model.signers import NO_SIGNERS, Attached, Signers
 
 API_VERSION: Final = "1.4"
@@ -95,9 +96,10 @@ class ProjectPage:
         return next((file.sha256 for file in known if file.filename == filename), None)
 
     def first_upload(self, version: str) -> datetime | None:
-        """When the first file of ``version`` was uploaded, be it removed since; None where it never had one."""
+        """When the first file of ``version``'s release was uploaded, be it removed since; None where it had none."""
         known: tuple[PageFile | RemovedFile, ...] = (*self.files, *self.withheld, *self.removed)
-        times = [file.upload_time for file in known if version_of(self.project, file) == version]
+        release = release_of(version)
+        times = [file.upload_time for file in known if release_of(version_of(self.project, file)) == release]
         return min(times, default=None)
 
     def with_files(self, files: tuple[PageFile, ...]) -> "ProjectPage":

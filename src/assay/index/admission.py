@@ -44,11 +44,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The desk where uploads are admitted. ``inspect``: an archive and its filename in, facts or a refusal out."""
+    """The desk where uploads are admitted. ``inspect``: archive, filename and user in, facts or a refusal out."""
 
     ledger: Ledger
     blobs: BlobStore
-    inspect: Callable[[Path, str], InspectedDistribution]
+    inspect: Callable[[Path, str, str], InspectedDistribution]
     clock: Callable[[], datetime]
     evidence: EvidenceDesk
     rules: Rules = field(default_factory=Rules)
@@ -67,7 +67,7 @@ class Admission:
                 return Admitted(self._admit_evidence(upload, principal, known))
             self._require_place(connection, upload, principal)
         accompanied = self._accompanied(upload, complete=True)
-        inspected = self.inspect(upload.path, distribution.filename)
+        inspected = self.inspect(upload.path, distribution.filename, principal.user)
         check_form_matches(declared_fields(upload.form), inspected)
         check_policy(inspected, self.rules.policy)
         sidecar = None

@@ -20,7 +20,7 @@ from assay.index.signer.head import show_head
 def make_ready(data: DataFolder, config: IndexConfig, passphrase: bytes | None, now: datetime) -> Established:
     """Make the data folder fit for signer and web. What was left half written is deleted. Raises OperatorError."""
     established = establish(data, config, passphrase, now)
-    for folder in (data.published, data.blobs, data.inbox):
+    for folder in (data.blobs, data.inbox):
         durable.remove_leftovers(folder)
     _show_head(data)
     renew_due(data, passphrase, now, config.lifetimes)
@@ -31,6 +31,7 @@ def _show_head(data: DataFolder) -> None:
     ledger, published = Ledger.open(data.ledger_file), PublishedStore(data.published)
     try:
         with writing(data.published):
+            durable.remove_leftovers(data.published)
             with ledger.read() as connection:
                 head = read_head(connection)
             show_head(published, LogWriter(published, no_log_key), head)

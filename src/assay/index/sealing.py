@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 from tuf.api.metadata import Targets
 
-from assay.formats.manifest import MANIFEST, render_manifest
+from assay.formats.manifest import manifest_path, render_manifest
 from assay.formats.pages import PageFile, ProjectPage, version_of
 from assay.index.claim_plan import claimed_versions
 from assay.index.config import DataFolder, load_config
@@ -22,7 +22,7 @@ from assay.keys.sealing import KIND, write_list
 from assay.model.digests import parse_sha256, sha256_of
 from assay.model.errors import CallerError
 from assay.model.names import ProjectName, parse_project_name
-from assay.model.releases import is_closed
+from assay.model.releases import is_closed, release_of
 from assay.trust.claim_search import all_delegating
 from assay.trust.claims import custom_of
 from assay.trust.envelope import parse_envelope
@@ -100,17 +100,17 @@ def _manifests(
         page = state.page(project)
         if page is None or page.origin != "upload":
             continue
-        for version, files in _releases(page).items():
-            path = TargetPath(f"packages/{project}/{version}/{MANIFEST}")
+        for release, files in _releases(page).items():
+            path = TargetPath(manifest_path(project, release))
             first = min(file.upload_time for file in files)
             if is_closed(first, now, close_after) and state.target(path) is None:
-                yield path, render_manifest(project, version, {file.filename: file.sha256 for file in files})
+                yield path, render_manifest(project, release, {file.filename: file.sha256 for file in files})
 
 
 def _releases(page: ProjectPage) -> Mapping[str, list[PageFile]]:
     releases: dict[str, list[PageFile]] = defaultdict(list)
     for file in page.files:
-        releases[version_of(page.project, file)].append(file)
+        releases[release_of(version_of(page.project, file))].append(file)
     return releases
 
 

@@ -3,11 +3,23 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from packaging.utils import canonicalize_version
+from packaging.version import Version
+
 from assay.model.errors import NotAllowed
 from assay.model.names import ProjectName
 
 CLOSE_AFTER: Final = timedelta(days=14)
 _DAY: Final = timedelta(days=1)
+
+
+def release_of(version: str) -> str:
+    """The release that ``version`` (PEP 440) belongs to, in one spelling: without zeros at its end, without local part.
+
+    ``1.0``, ``1.0.0`` and ``1.0+cuda`` are one release, because a requirement ``==1.0`` takes any of them: a file under
+    another spelling joins the release as much as one under the same.
+    """
+    return canonicalize_version(Version(version).public)
 
 
 def is_closed(first_upload: datetime, now: datetime, close_after: timedelta = CLOSE_AFTER) -> bool:

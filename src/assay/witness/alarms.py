@@ -6,18 +6,16 @@ after a while, with how often it came meanwhile; one that cannot be delivered is
 
 import asyncio
 import logging
-import smtplib
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.message import EmailMessage
 
 import aiohttp
 
 from assay.http1.dialling import system_tls
-from assay.model.errors import AssayError
+from assay.mail import MailServer, compose, send
+from assay.model.errors import AssayError, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +103,7 @@ class Alarms:
         for attempt in range(ATTEMPTS):
             try:
                 await send(alarm)
-            except (aiohttp.ClientError, smtplib.SMTPException, OSError, TimeoutError) as error:
+            except (aiohttp.ClientError, Unreachable, OSError, TimeoutError) as error:
                 log.error("the alarm could not be delivered: %s", error)  # noqa: TRY400
                 await asyncio.sleep(RETRY_S * attempt)
             else:
@@ -128,14 +126,8 @@ class Alarms:
 
 
 def _send_mail(config: MailConfig, alarm: Alarm) -> None:
-    message = EmailMessage()
-    message["From"], message["To"] = config.sender, ", ".join(config.to)
-    message["Subject"] = f"[assay witness {alarm.witness}] {alarm.rule}"
     lines = [f"{alarm.time:%Y-%m-%d %H:%M:%S} UTC", "", alarm.text, "", f"rule: {alarm.rule}"]
     if alarm.missed:
         lines.append(f"it came {alarm.missed} more times since it was told last")
-    message.set_content("\n".join(lines) + "\n")
-    with smtplib.SMTP(config.host, config.port, timeout=TIMEOUT_S) as server:
-        if config.tls:
-            server.starttls(context=ssl.create_default_context())
-        server.send_message(message)
+    subject = f"[assay witness {alarm.witness}] {alarm.rule}"
+    send(MailServer(config.host, config.port, config.tls), [compose(config.sender, config.to, subject, lines)])

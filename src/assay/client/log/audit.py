@@ -24,13 +24,14 @@ from assay.client.trusted_index import TrustedIndex
 from assay.fetch import Fetcher
 from assay.formats.pages import parse_page_json
 from assay.model.digests import sha256_of
-from assay.model.errors import VerificationFailed
+from assay.model.errors import NotFresh, VerificationFailed
 from assay.trust.layout import TargetPath, hashed_path
-from assay.trust.log.edge import Edge, append
+from assay.trust.log.checkpoint import LogHead
+from assay.trust.log.edge import Edge, append, read_edge
 from assay.trust.log.entry import LogEntry, decode_entry
 from assay.trust.log.identity import LOG_INDEX
 from assay.trust.log.proofs import inclusion_ranges, prove, tiles_needed
-from assay.trust.log.tiles import ENTRIES, TILE_WIDTH, split_entries, tile_of
+from assay.trust.log.tiles import ENTRIES, TILE_WIDTH, edge_tiles, split_entries, tile_of
 from assay.trust.log.tree import leaf_hash, verify_inclusion
 from assay.trust.verify import VerifiedTarget
 
@@ -125,26 +126,55 @@ class LogAuditor:
         _require_nothing_missing("page", set(replay.projects), pages)
         return FullAudit(log.stated.size, files, len(pages))
 
+    async def since(self, log: BelievedLog, head: LogHead) -> list[tuple[int, LogEntry]]:
+        """The entries of ``log`` after ``head``, each with its number, proved to follow it. Raises VerificationFailed.
+
+        They all fit into memory: for whoever looks often.
+        """
+        if head.size > log.stated.size:
+            raise NotFresh(
+                "the log is shorter than before",
+                subject=self._source.url,
+                rule="log-rollback",
+                expected=f"at least {head.size} entries",
+                found=f"{log.stated.size} entries",
+            )
+        edge = read_edge(head.size, await self._source.tiles(edge_tiles(head.size))) if head.size else Edge()
+        self._require_root(edge, head)
+        found: list[tuple[int, LogEntry]] = []
+        await self._follow(log, edge, lambda number, entry: found.append((number, entry)), lambda _: None)
+        return found
+
     async def _replay(self, log: BelievedLog, progress: Callable[[int], None]) -> LogReplay:
         """The log replayed from its first entry on, proved to be the one of the believed head."""
-        replay, edge, waiting = LogReplay(), Edge(), list[bytes]()
-        async for number, data in self._source.entries(0, log.stated.size):
-            replay.take(number, decode_entry(data))
+        replay = LogReplay()
+        await self._follow(log, Edge(), replay.take, progress)
+        return replay
+
+    async def _follow(
+        self, log: BelievedLog, edge: Edge, take: Callable[[int, LogEntry], None], progress: Callable[[int], None]
+    ) -> None:
+        """Read on from ``edge`` to the stated head. Raises VerificationFailed where they do not lead there."""
+        waiting = list[bytes]()
+        async for number, data in self._source.entries(edge.size, log.stated.size):
+            take(number, decode_entry(data))
             waiting.append(data)
             if len(waiting) == APPEND_AT_ONCE:
                 edge, waiting = append(edge, waiting).edge, []
                 progress(edge.size)
         edge = append(edge, waiting).edge
         progress(edge.size)
-        if edge.root != log.stated.root:
+        self._require_root(edge, log.stated)
+
+    def _require_root(self, edge: Edge, head: LogHead) -> None:
+        if edge.root != head.root:
             raise VerificationFailed(
                 "the log's entries are not those that its head stands for",
                 subject=self._source.url,
                 rule="log-entries",
-                expected=f"root {log.stated.root.hex()}",
+                expected=f"root {head.root.hex()}",
                 found=f"root {edge.root.hex()}",
             )
-        return replay
 
     async def _compare_page(self, replay: LogReplay, target: VerifiedTarget) -> None:
         data = await self._fetcher.get(

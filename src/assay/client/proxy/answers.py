@@ -97,16 +97,16 @@ class Answers:
                 case Refused():
                     raise _refusal(found)
         except NotFound as error:
-            return _problem(404, error)
+            return problem(404, error)
         except AssayError as error:
             self._refusals.record(error, url, self._clock(), package=package)
-            return _problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
+            return problem(403 if error.rule == "host-not-covered" else STATUS_REFUSED, error)
         except ConnectionError:
             raise  # the child hung up
         except Exception as error:  # noqa: BLE001 - recorded, said to the child, and decides the exit code
             failure = OperatorError("the proxy failed on this request", found=f"{type(error).__name__}: {error}")
             self._refusals.record(failure, url, self._clock(), package=package)
-            return _problem(500, failure)
+            return problem(500, failure)
 
     async def _page(self, request: Request, asked: PageRequest) -> Response:
         verified = await self._source.page(asked.project)
@@ -137,7 +137,7 @@ class Answers:
 
     async def _file(self, request: Request, asked: FileRequest) -> Response:
         if (earlier := self._refusals.blocking()) is not None:
-            return _problem(STATUS_REFUSED, _nothing_more(earlier.error))
+            return problem(STATUS_REFUSED, _nothing_more(earlier.error))
         distribution, entry = await self._listed(asked)
         if asked.sidecar:
             if entry.core_metadata is None:
@@ -260,7 +260,7 @@ def _document(request: Request, body: bytes, content_type: str) -> Response:
     return Response(200, headers, body)
 
 
-def _problem(status: int, error: AssayError) -> Response:
+def problem(status: int, error: AssayError) -> Response:
     """``error`` as an answer (RFC 9457). The reason phrase is what pip shows, ``detail`` what uv shows."""
     line = reason_line(error)
     document = {

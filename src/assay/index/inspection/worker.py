@@ -1,11 +1,12 @@
-"""The process that reads archives: ``python -m assay.index.inspection.worker DESCRIPTOR SECONDS BYTES``.
+"""The process that reads archives: ``python -m assay.index.inspection.worker DESCRIPTOR BYTES``.
 
 It is started once, warm with everything it needs, and takes its rights away for good: no network, no other program, of
 the file system only reading the interpreter and its libraries. For each archive it forks: the child gets the archive as
 an open descriptor, limits of memory and time, answers, and ends. So nothing of one upload is left when the next comes.
 
-Asked on DESCRIPTOR (a socket that keeps messages apart): ``{"filename", "limits"}`` with the archive's descriptor and
-that of a pipe. Answered on the pipe, a line each: by the child what it found, by this process how the child ended.
+Asked on DESCRIPTOR (a socket that keeps messages apart): ``{"filename", "limits", "seconds"}`` with the descriptors of
+the archive and of a pipe. Answered on the pipe, a line each: by the child what it found, by this process how the child
+ended.
 """
 
 import gc
@@ -40,9 +41,8 @@ _NOT_IN_A_CHILD = ("clone", "clone3", "fork", "vfork", "kill")
 class Desk:
     """Forks a child for each archive, and ends those that take too long."""
 
-    def __init__(self, requests: socket.socket, seconds: float, memory_bytes: int) -> None:
+    def __init__(self, requests: socket.socket, memory_bytes: int) -> None:
         self._requests = requests
-        self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._children: dict[int, tuple[float, int]] = {}  # process -> (when it must have ended, its pipe)
         self._late: set[int] = set()
@@ -78,14 +78,15 @@ class Desk:
                 os._exit(1)
             os._exit(0)
         os.close(archive)
-        self._children[child] = time.monotonic() + self._seconds, pipe
+        self._children[child] = time.monotonic() + request["seconds"], pipe
 
     def _answer(self, request: dict[str, Any], archive: int, pipe: int) -> None:
         """In the child."""
         self._requests.close()
         signal.set_wakeup_fd(-1)
         resource.setrlimit(resource.RLIMIT_AS, (self._memory_bytes, self._memory_bytes))
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(self._seconds), math.ceil(self._seconds) + 1))
+        seconds = math.ceil(request["seconds"])
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         if seccomp.is_available():
             seccomp.forbid(_NOT_IN_A_CHILD)
         answer = memoryview(json.dumps(_inspect(archive, request)).encode() + b"\n")
@@ -150,12 +151,12 @@ def warm_up() -> None:
 def main() -> None:
     """Confine this process, say so by a byte, and serve."""
     sys.dont_write_bytecode = True
-    descriptor, seconds, memory_bytes = sys.argv[1:]
+    descriptor, memory_bytes = sys.argv[1:]
     requests = socket.socket(fileno=int(descriptor))
     warm_up()
     confine_reader()
     os.write(requests.fileno(), b"r")  # sendto is given up
-    Desk(requests, float(seconds), int(memory_bytes)).run()
+    Desk(requests, int(memory_bytes)).run()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import subprocess
 import sys
 import threading
 from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +28,8 @@ from assay.model.errors import (
 )
 
 START_S: Final = 60.0
+FIRST_SECONDS: Final = 20.0
+MIN_BYTES_PER_S: Final = 4_000_000
 MAX_ANSWER_BYTES: Final = 16_000_000
 _REFUSALS: Final = {kind.__name__: kind for kind in (InvalidDistribution, InvalidName, TooLarge)}
 _KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
@@ -34,14 +39,18 @@ log = logging.getLogger("assay.inspection")
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What reading one archive may cost: ``seconds`` of time, ``memory_bytes`` of address space.
+    """What reading one archive may cost: ``memory_bytes`` of address space, and time by its size, ``seconds`` at most.
 
-    ``at_once``: how many are read side by side.
+    ``at_once``: how many are read side by side; one of these is for other users than those that have all the others.
     """
 
     seconds: float = 120.0
     memory_bytes: int = 1_000_000_000
     at_once: int = 4
+
+    def seconds_for(self, archive_bytes: int) -> float:
+        """How long reading so many bytes may take: somebody's small file does not hold a reader up for minutes."""
+        return min(self.seconds, FIRST_SECONDS + archive_bytes / MIN_BYTES_PER_S)
 
 
 class InspectionWorkers:
@@ -50,7 +59,8 @@ class InspectionWorkers:
     def __init__(self, limits: InspectionLimits, worker: WorkerLimits) -> None:
         self._limits = dataclasses.asdict(limits)
         self._worker = worker
-        self._turns = threading.BoundedSemaphore(worker.at_once)
+        self._busy = Counter[str]()
+        self._turns = threading.Condition()
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
@@ -67,7 +77,7 @@ class InspectionWorkers:
                 return
             self._end()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            words = [str(theirs.fileno()), str(self._worker.seconds), str(self._worker.memory_bytes)]
+            words = [str(theirs.fileno()), str(self._worker.memory_bytes)]
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "assay.index.inspection.worker", *words],
@@ -92,22 +102,39 @@ class InspectionWorkers:
         with self._starting:
             self._end()
 
-    def inspect(self, path: Path, filename: str) -> InspectedDistribution:
-        """``inspect_distribution`` of the archive at ``path``, and its description rendered.
+    def inspect(self, path: Path, filename: str, user: str) -> InspectedDistribution:
+        """``inspect_distribution`` of the archive of ``user`` at ``path``, and its description rendered.
 
         Raises as it does; InvalidDistribution, too, where the archive made its reader crash or exceed memory or time.
         """
         distribution = parse_distribution(filename)
-        with self._turns:
-            line = self._ask(path, filename)
-        return read_inspected(distribution, _metadata(line, filename, self._worker))
+        seconds = self._worker.seconds_for(path.stat().st_size)
+        with self._turn(user):
+            line = self._ask(path, {"filename": filename, "limits": self._limits, "seconds": seconds})
+        return read_inspected(distribution, _metadata(line, filename, seconds, self._worker.memory_bytes))
 
-    def _ask(self, path: Path, filename: str) -> bytes:
+    @contextmanager
+    def _turn(self, user: str) -> Iterator[None]:
+        """One of ``at_once``; nobody has them all."""
+        at_once = self._worker.at_once
+        with self._turns:
+            self._turns.wait_for(lambda: self._busy.total() < at_once and self._busy[user] < max(at_once - 1, 1))
+            self._busy[user] += 1
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._busy[user] -= 1
+                if not self._busy[user]:
+                    del self._busy[user]
+                self._turns.notify_all()
+
+    def _ask(self, path: Path, request: Mapping[str, object]) -> bytes:
         """The first line of what the process says of an archive; empty where it ended without a word."""
         answers, pipe = os.pipe2(os.O_CLOEXEC)
         try:
             with path.open("rb") as archive:
-                self._send(json.dumps({"filename": filename, "limits": self._limits}).encode(), archive.fileno(), pipe)
+                self._send(json.dumps(request).encode(), archive.fileno(), pipe)
         except OSError as error:
             os.close(answers)
             raise StorageUnavailable("an upload cannot be read", subject=str(path), found=str(error)) from error
@@ -144,7 +171,7 @@ def _is_ready(ours: socket.socket) -> bool:
         return False
 
 
-def _metadata(line: bytes, filename: str, limits: WorkerLimits) -> bytes:
+def _metadata(line: bytes, filename: str, seconds: float, memory_bytes: int) -> bytes:
     """The metadata that the answer gives. Raises what the answer says instead."""
     answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {"ended": "no answer"}
     if "metadata" in answer:
@@ -154,10 +181,10 @@ def _metadata(line: bytes, filename: str, limits: WorkerLimits) -> bytes:
         raise kind(answer.pop("what"), **answer)
     log.warning("reading %s failed: %s", filename, answer)
     if "exhausted" in answer:
-        expected = f"at most {limits.memory_bytes} bytes"
+        expected = f"at most {memory_bytes} bytes"
         raise _lost("reading this file takes too much memory", filename, rule="inspection-memory", expected=expected)
     if answer.get("late"):
-        expected = f"at most {limits.seconds:g} s"
+        expected = f"at most {seconds:g} s"
         raise _lost("reading this file takes too long", filename, rule="inspection-time", expected=expected)
     found = f"status {answer['ended']}"
     raise _lost("the process that read this file crashed", filename, rule="inspection-crashed", found=found)

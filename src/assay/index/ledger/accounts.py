@@ -22,6 +22,8 @@ from assay.model.statuses import REMOVED, require_accepting
 
 TOKEN_PATTERN = re.compile(r"\Aassay_[a-z2-7]{58}\Z")
 _USER = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
+_NOBODYS_NAMES = frozenset({"local-admin", "upstream"})
+"""Events are told to be by these, who are no users."""
 _LAST_USED_STEP = timedelta(minutes=5)
 
 
@@ -59,7 +61,7 @@ def record_event(
 
 def create_user(connection: Connection, name: str, actor: str, now: datetime, *, is_admin: bool = False) -> None:
     """Add a user. Raises CallerError for an illegal name, AlreadyExists for a taken one."""
-    if not _USER.match(name):
+    if not _USER.match(name) or name in _NOBODYS_NAMES:
         raise CallerError(
             "not a legal user name", subject=repr(name[:64]), expected="lower-case letters, digits, . _ -"
         )
@@ -108,7 +110,12 @@ def create_token(
     """Make a token of 256 bits of ``entropy``. Its text is returned here and nowhere else."""
     require_user(connection, user)
     token = insert_token(connection, scope, now, entropy=entropy, expires=expires, description=description, user=user)
-    record_event(connection, "token-created", actor, now, token=token.id, user=user)
+    facts: dict[str, Any] = {
+        "actions": sorted(action.value for action in scope.actions),
+        "projects": sorted(scope.projects) if scope.projects is not None else None,
+        "expires": expires.isoformat() if expires is not None else None,
+    }
+    record_event(connection, "token-created", actor, now, token=token.id, user=user, **facts)
     return token
 
 

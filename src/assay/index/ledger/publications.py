@@ -17,6 +17,7 @@ from assay.index.proposals import Proposal, ProposedFile, PublishFiles, decode_p
 from assay.model.digests import Sha256
 from assay.model.errors import AlreadyExists, Fenced, SignerRefused
 from assay.model.names import ProjectName
+from assay.model.releases import release_of
 from assay.trust.layout import file_target
 
 MAX_BATCH = 500
@@ -141,8 +142,11 @@ def files_of(connection: Connection, project: ProjectName) -> list[FileRow]:
 
 def first_upload(connection: Connection, project: ProjectName, version: str) -> datetime | None:
     """When the first file of a release was uploaded; None while it has none."""
-    mine = (files.c.project == project, files.c.version == version, files.c.state != "refused")
-    return connection.scalar(select(files.c.upload_time).where(*mine).order_by(files.c.upload_time).limit(1))
+    mine = (files.c.project == project, files.c.state != "refused")
+    firsts = select(files.c.version, func.min(files.c.upload_time)).where(*mine).group_by(files.c.version)
+    release = release_of(version)
+    times = [first for known, first in connection.execute(firsts) if release_of(known) == release]
+    return min(times, default=None)
 
 
 def find_file(connection: Connection, project: ProjectName, filename: str) -> FileRow | None:

@@ -21,16 +21,18 @@ LOCK_PAUSE_S = 0.02
 
 
 @contextmanager
-def writing(published: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Keep everybody else from changing what readers see meanwhile. Raises StorageUnavailable after ``timeout_s``.
+def writing(published: Path) -> Iterator[None]:
+    """Keep everybody else from changing what readers see meanwhile. Raises StorageUnavailable after some time.
 
     A signer that was stopped in here and neither goes on nor ends holds up its successors: they name its process.
     """
     durable.make_folder(published)
-    descriptor = os.open(published / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    with durable.storage_errors():
+        descriptor = os.open(published / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(descriptor, published, timeout_s)
-        os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
+        _lock(descriptor, published, LOCK_TIMEOUT_S)
+        with durable.storage_errors():
+            os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -1,21 +1,30 @@
 """TUF metadata at ``/tuf/``: ``timestamp.json``, and every other role under its version (TUF 1.0.34 section 6.2)."""
 
 import re
+from pathlib import Path
 from typing import Final
 
+from assay import durable
+from assay.formats.negotiation import accepts_coding
+from assay.formats.zstd import available_dictionary, compress, compress_with
 from assay.index.published import TIMESTAMP_NAME, PublishedStore
 from assay.index.web.asgi import IMMUTABLE, REVALIDATE, Request, Send
-from assay.index.web.cache import PublishedCache, remember_paths
-from assay.index.web.representations import VARY_ENCODING, Encoded, encoded_kind, send_encoded
+from assay.index.web.cache import Kind, PublishedCache, remember_paths
+from assay.index.web.representations import VARY_ENCODING, Encoded, encode_as, encoded_kind, send_encoded, sha256_tag
 from assay.model.errors import NotFound
 
 _TIMESTAMP: Final = TIMESTAMP_NAME.removeprefix("tuf/")
-_VERSIONED: Final = re.compile(r"[1-9][0-9]{0,9}\.[A-Za-z0-9_.~%-]{1,200}\.json\Z")
+_VERSIONED: Final = re.compile(r"([1-9][0-9]{0,9})\.([A-Za-z0-9_.~%-]{1,200}\.json)\Z")
 """A version and a percent-encoded role name: no separator can be in it, and it does not begin with a dot."""
 
 _JSON: Final = (b"content-type", b"application/json")
 _MUTABLE_KIND: Final = encoded_kind("timestamp", lambda data: data, _JSON, REVALIDATE, VARY_ENCODING)
 _VERSIONED_KIND: Final = encoded_kind("versioned", lambda data: data, _JSON, IMMUTABLE, VARY_ENCODING)
+
+VARY_DICTIONARY: Final = (b"vary", b"Accept-Encoding, Available-Dictionary")
+_ZSTD_HEADERS: Final = (_JSON, IMMUTABLE, VARY_DICTIONARY)
+_DICTIONARY_ID: Final = re.compile(r'"([1-9][0-9]{0,9})"\Z')
+_DICTIONARY_HASH: Final = re.compile(r":[A-Za-z0-9+/]{43}=:\Z")
 
 
 class TufMetadata:
@@ -38,7 +47,40 @@ class TufMetadata:
             kind = _VERSIONED_KIND
         else:
             raise NotFound("no such metadata")
+        if kind is _VERSIONED_KIND and accepts_coding(request.header(b"accept-encoding"), "zstd"):
+            kind = self._zstd_kind(request, name)
         encoded = await self._cache.get(self._path(f"tuf/{name}"), kind)
         if encoded is None:
             raise NotFound("no such metadata")
         await send_encoded(request, send, encoded)
+
+    def _zstd_kind(self, request: Request, name: str) -> Kind[Encoded]:
+        """How a role's file is packed for a client that takes ``zstd``: if it has an older version, as the difference.
+
+        The client sends back the id that came with that version (RFC 9842 section 2.3): its version number.
+        """
+        version, _, role = name.partition(".")
+        offer = (b"use-as-dictionary", f'match="/tuf/*.{role}", id="{version}"'.encode())
+        known = _DICTIONARY_ID.match(request.header(b"dictionary-id") or "")
+        digest = request.header(b"available-dictionary") or ""
+        if (
+            known is None
+            or not _DICTIONARY_HASH.match(digest)
+            or not accepts_coding(request.header(b"accept-encoding"), "dcz")
+        ):
+            return Kind("zstd", lambda data: _packed(data, None, offer), lambda encoded: encoded.cost)
+        path = self._path(f"tuf/{known[1]}.{role}")
+
+        def make(data: bytes) -> Encoded:
+            dictionary = durable.read_file(Path(path))
+            usable = dictionary is not None and available_dictionary(dictionary) == digest
+            return _packed(data, dictionary if usable else None, offer)
+
+        return Kind(f"dcz {digest}", make, lambda encoded: encoded.cost)
+
+
+def _packed(data: bytes, dictionary: bytes | None, offer: tuple[bytes, bytes]) -> Encoded:
+    headers = (*_ZSTD_HEADERS, offer)
+    if dictionary is None:
+        return encode_as("zstd", compress(data), sha256_tag(data), *headers)
+    return encode_as("dcz", compress_with(dictionary, data), f"{sha256_tag(data)}-{sha256_tag(dictionary)}", *headers)

@@ -18,6 +18,7 @@ from assay.index.web.representations import Encoded, choose
 MAX_QUICK_FILE_BYTES: Final = 262_144
 _LEFT_TO_THE_ORDINARY_WAY: Final = frozenset(
     (
+        b"available-dictionary",
         b"content-length",
         b"expect",
         b"if-match",
@@ -78,7 +79,7 @@ class QuickAnswers:
             return self._file(target)
         if target.startswith(b"/simple/") and target.endswith(b"/"):
             encoded = self._pages.peek(target[8:-1].decode("latin-1"), _text(accept))
-        elif target.startswith(b"/tuf/"):
+        elif target.startswith(b"/tuf/") and b"zstd" not in (accept_encoding or b""):
             encoded = self._metadata.peek(target[5:].decode("latin-1"))
         else:
             return None

@@ -53,6 +53,12 @@ def encode(body: bytes, tag: str, *headers: tuple[bytes, bytes]) -> Encoded:
     return Encoded(identity, coded, len(body) + len(packed))
 
 
+def encode_as(coding: str, packed: bytes, tag: str, *headers: tuple[bytes, bytes]) -> Encoded:
+    """A body that is ``packed`` in one ``coding`` only, under the ETag ``"<tag>-<coding>"``."""
+    lines = (*headers, (b"content-encoding", coding.encode("ascii")))
+    return Encoded(_represent(packed, f'"{tag}-{coding}"', lines), None, len(packed))
+
+
 def _represent(body: bytes, etag: str, headers: tuple[tuple[bytes, bytes], ...]) -> Representation:
     lines = [*headers, NOSNIFF, (b"etag", etag.encode("ascii")), (b"content-length", b"%d" % len(body))]
     return Representation(
