@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from assay.index.ledger import Ledger
 from assay.model.errors import AssayError
 
 REFUSED = 3
@@ -62,6 +64,8 @@ class Nursery:
 def _main() -> None:
     import faults.operations  # noqa: F401 - imported before forking
 
+    with tempfile.TemporaryDirectory() as folder:  # what is imported late is imported now: no fault for that
+        Ledger.open(Path(folder, "ledger.db")).close()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -54,9 +54,10 @@ class MetadataStore:
 
     def clock_floor(self) -> datetime | None:
         """The latest moment at which a refresh succeeded here: the clock cannot honestly be before it."""
+        kept = durable.read_file(self.folder / _CLOCK_FILE)
         try:
-            return datetime.fromisoformat((self.folder / _CLOCK_FILE).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
+            return datetime.fromisoformat(kept.decode("ascii")) if kept is not None else None
+        except ValueError:
             return None
 
     def raise_clock_floor(self, now: datetime) -> None:
