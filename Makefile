@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks docs clean setup system installers
+.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks honest docs clean setup system installers
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,9 +30,15 @@ attacks: $(STAMP) system  ## the table of attacks, each cell from a test that ra
 torture: $(STAMP) system  ## faults without end: make torture SECONDS=3600 SEED=1
 	cd tests && nice ../$(BIN)/python -m faults.torture --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
+honest: $(STAMP)  ## ten thousand random honest operations, and not one false refusal
+	HONEST_OPERATIONS=10000 $(BIN)/pytest -q -s -n 0 tests/witness/test_honest.py
+
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py
+
+bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
+	$(BIN)/python bench/seal.py $(FILES)
 
 FUZZ_SECONDS := 600
 FUZZ := wheel tar metadata entry-points form content-type

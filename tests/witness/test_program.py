@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from assay.cli.witness import command
 from assay.index.config import load_config
 from assay.model.errors import OperatorError, WitnessRefused
+from assay.trust.witness_memory import quorum_advice
 from assay.witness.alarms import AGAIN_AFTER, AlarmConfig, Alarms, MailConfig
 from assay.witness.config import WitnessFolder
 from assay.witness.keys import read_public
@@ -160,3 +161,16 @@ def test_an_alarm_is_mailed_once_an_hour_with_how_often_it_came() -> None:
     assert "packages/demo: a path would change" in received[0]
     assert "To: ana@example.org, ben@example.org" in received[0]
     assert "2 more times" in received[1]
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "needed", "said"),
+    [(0, 1, []), (1, 1, ["one is down"]), (2, 1, ["two futures"]), (2, 2, ["one is down"]), (3, 1, ["two futures"]),
+     (3, 2, []), (4, 2, ["two futures"]), (5, 3, [])],
+)  # fmt: skip
+def test_quorums_that_do_not_meet_or_bear_nothing_are_advised_against(
+    witnesses: int, needed: int, said: list[str]
+) -> None:
+    advice = quorum_advice(witnesses, needed)
+    assert len(advice) == len(said)
+    assert all(word in line for word, line in zip(said, advice, strict=True))

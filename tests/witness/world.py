@@ -80,6 +80,9 @@ class Index:
     timestamp: Timestamp | None = None
     fresh: set[str] = field(default_factory=set)
     seals: int = 0
+    own: dict[str, CryptoSigner] = field(default_factory=lambda: dict(INDEX))
+    later_roots: list[bytes] = field(default_factory=list)
+    pins: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys: dict[str, list[Key]] = {role: [OFFLINE[role].public_key] for role in (ROOT, TARGETS)}
@@ -91,11 +94,11 @@ class Index:
         self.put(TARGETS, targets, OFFLINE[TARGETS])
         self.put(BINS, bins, OFFLINE[BINS])
         for name in succinct_roles(bins).get_roles():
-            self.put(name, plan_bin(None, Changes(), self.now, LIFETIMES), INDEX[BIN_PREFIX])
+            self.put(name, plan_bin(None, Changes(), self.now, LIFETIMES), self.own[BIN_PREFIX])
 
     def online_keys(self, role: str) -> list[Key]:
         """The keys of an online role: the index's and each witness's."""
-        return [INDEX[role].public_key, *(keys.signers[role].public_key for keys in self.witnesses)]
+        return [self.own[role].public_key, *(keys.signers[role].public_key for keys in self.witnesses)]
 
     def put(self, role: str, signed: Targets, *signers: CryptoSigner) -> None:
         """Make ``signed`` the newest content of ``role``."""
@@ -106,11 +109,11 @@ class Index:
     def change(self, *new: NewTarget, removed: frozenset[TargetPath] = frozenset()) -> None:
         """Put targets into their bins, or take them out."""
         for name, changes in group_by_bin(Changes(new, removed), succinct_roles(self.roles[BINS])).items():
-            self.put(name, plan_bin(self.roles[name], changes, self.now, LIFETIMES), INDEX[BIN_PREFIX])
+            self.put(name, plan_bin(self.roles[name], changes, self.now, LIFETIMES), self.own[BIN_PREFIX])
 
     def renew(self, role: str) -> None:
         """Sign a bin again."""
-        self.put(role, plan_bin(self.roles[role], Changes(), self.now, LIFETIMES), INDEX[BIN_PREFIX])
+        self.put(role, plan_bin(self.roles[role], Changes(), self.now, LIFETIMES), self.own[BIN_PREFIX])
 
     def bins(self) -> list[str]:
         """The names of all bins."""
@@ -168,14 +171,14 @@ class Index:
     ) -> Candidate:
         """The next publication, signed by the index."""
         versions = {name: role.version for name, role in self.roles.items()}
-        snapshot = plan_snapshot(self.snapshot, versions, self.now, LIFETIMES)
+        snapshot = plan_snapshot(self.snapshot, versions, self.now, LIFETIMES, self.pins)
         if edit_snapshot is not None:
             edit_snapshot(snapshot)
-        data = sign_envelope(snapshot, [signer or INDEX[SNAPSHOT]])
+        data = sign_envelope(snapshot, [signer or self.own[SNAPSHOT]])
         timestamp = plan_timestamp(self.timestamp, data, snapshot.version, self.now, LIFETIMES)
         return Candidate(
-            root_version=1,
-            roots=(self.root,) if self.snapshot is None else (),
+            root_version=1 + len(self.later_roots),
+            roots=(self.root,) if self.snapshot is None else tuple(self.later_roots),
             roles={name: self.files[name] for name in sorted(self.fresh)},
             snapshot=data,
             stamp=stamp_of(timestamp),

@@ -16,6 +16,7 @@ from assay.index.establish import Established, establish, is_new
 from assay.keys.local import LocalWitness
 from assay.model.errors import CallerError, OperatorError
 from assay.trust.layout import ONLINE_ROLES
+from assay.trust.witness_memory import quorum_advice
 from assay.witness.keys import PublicKeys, read_public
 
 
@@ -74,6 +75,8 @@ def command(
             expected=f"at most {len(enrolled)}, each once",
             found=str(witnesses_needed),
         )
+    for advice in quorum_advice(len(enrolled), witnesses_needed):
+        click.echo(f"assay init: consider: {advice}", err=True)
     passphrase = data_passphrase(folder, insecure=insecure_dev_keys)
     folder.make()
     if enrolled:

@@ -8,7 +8,16 @@ import click
 
 from assay import durable
 from assay.cli.output import json_option, print_result
-from assay.client.registry import Bundle, Registry, TrustedEntry, decode_bundle, encode_bundle, fetch_root, opened
+from assay.client.registry import (
+    Bundle,
+    Registry,
+    TrustedEntry,
+    decode_bundle,
+    encode_bundle,
+    fetch_root,
+    normal_url,
+    opened,
+)
 from assay.model.digests import parse_sha256
 from assay.model.errors import AssayError, CallerError
 
@@ -25,7 +34,11 @@ def command() -> None:
 @click.option("--bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="What 'export' wrote.")
 @json_option
 def add(url: str, fingerprint: str | None, root: Path | None, bundle: Path | None, as_json: bool) -> None:
-    """Trust the index at URL from a root, a root's fingerprint, or an exported bundle on."""
+    """Trust the index at URL from a root, a root's fingerprint, or an exported bundle on.
+
+    A bundle is a floor: nothing older is accepted. It can lie beside a lock file; where the index is trusted already it
+    raises the floor.
+    """
     if sum(value is not None for value in (fingerprint, root, bundle)) != 1:
         raise CallerError("say what to trust: exactly one of --fingerprint, --root, --bundle")
     if root is not None:
@@ -37,6 +50,10 @@ def add(url: str, fingerprint: str | None, root: Path | None, bundle: Path | Non
         expected = parse_sha256((fingerprint or "").removeprefix("sha256:"))
         start = Bundle(url, asyncio.run(fetch_root(url, expected)))
     registry = Registry.of_user()
+    known = next((entry for entry in registry.entries() if entry.url == normal_url(url)), None)
+    if bundle is not None and known is not None:
+        _raise_floor(registry, known, start, as_json=as_json)
+        return
     entry = registry.add(start, datetime.now(UTC))
     try:
         asyncio.run(_refresh(entry))
@@ -45,6 +62,18 @@ def add(url: str, fingerprint: str | None, root: Path | None, bundle: Path | Non
         raise
     result = {"url": entry.url, "fingerprint": f"sha256:{entry.fingerprint}"}
     print_result(result, f"trusted: {entry.url} (root sha256:{entry.fingerprint})", as_json=as_json)
+
+
+def _raise_floor(registry: Registry, entry: TrustedEntry, floor: Bundle, *, as_json: bool) -> None:
+    """Both before and after: the index must be at the floor, and stay there."""
+    asyncio.run(_refresh(entry))
+    raised = registry.raise_floor(entry, floor)
+    if raised:
+        asyncio.run(_refresh(entry))
+    text = f"trusted already: {entry.url}; " + ("the floor is raised" if raised else "the floor is known")
+    print_result(
+        {"url": entry.url, "fingerprint": f"sha256:{entry.fingerprint}", "raised": raised}, text, as_json=as_json
+    )
 
 
 @command.command()

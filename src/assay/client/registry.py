@@ -21,7 +21,7 @@ import platformdirs
 from assay import durable
 from assay.client.store import MetadataStore
 from assay.model.digests import Sha256, parse_sha256, sha256_of
-from assay.model.errors import AlreadyExists, CallerError, NotTrusted, Unreachable, VerificationFailed
+from assay.model.errors import AlreadyExists, CallerError, NotFresh, NotTrusted, Unreachable, VerificationFailed
 from assay.policy.model import DEFAULT_PROVENANCE, ProvenancePolicy
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, metadata_path
 
@@ -135,6 +135,47 @@ class Registry:
         entry.store.folder.replace(old)
         (entry.folder / _DESCRIPTION).replace(old / _DESCRIPTION)
         return self.add(Bundle(entry.url, root), now)
+
+    def raise_floor(self, entry: TrustedEntry, bundle: Bundle) -> bool:
+        """Accept nothing older than ``bundle`` from a trusted index any more; False where that is known already.
+
+        ``entry`` was refreshed. Raises VerificationFailed for a bundle of another index, NotFresh where the index
+        itself shows an older root than the bundle has, CallerError for a bundle of before a rotation.
+        """
+        from assay.trust.verify import TrustedMetadata  # only here: `assay run` starts without it
+
+        _require_consistent(bundle)
+        trusted = TrustedMetadata(entry.store.read_root(), now=datetime.min.replace(tzinfo=UTC))
+        ours, theirs = trusted.root.version, TrustedMetadata(bundle.root, now=trusted.now).root.version
+        if theirs > ours:
+            raise NotFresh(
+                "the index shows an older root than the bundle has",
+                subject=entry.url,
+                rule="rollback",
+                expected=f"root version {theirs}",
+                found=f"version {ours}",
+            )
+        if bundle.root != entry.store.read_root():
+            raise CallerError(
+                "this floor is of before a new root; with new online keys it holds nothing back",
+                subject=entry.url,
+                rule="floor-outdated",
+                expected=f"a bundle with root version {ours}",
+                found=f"version {theirs}",
+                next_step="assay trust export FILE, on a machine that is up to date",
+            )
+        kept = entry.store.read(TIMESTAMP)
+        if kept is not None:
+            trusted.update_timestamp(kept)
+        known = trusted.timestamp.version if trusted.timestamp else 0
+        if bundle.timestamp is None or bundle.snapshot is None:
+            return False
+        trusted.update_timestamp(bundle.timestamp)
+        if trusted.timestamp is None or trusted.timestamp.version <= known:
+            return False
+        entry.store.write(TIMESTAMP, bundle.timestamp)
+        entry.store.write(SNAPSHOT, bundle.snapshot)
+        return True
 
     def export(self, entry: TrustedEntry) -> Bundle:
         """The floor of ``entry``: what this machine would not go below."""

@@ -28,7 +28,8 @@ from assay.model.names import ProjectName
 from assay.trust.claim_search import all_delegating
 from assay.trust.claims import settled_by
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, Lifetimes, TargetPath, file_target, page_target
+from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, TIMESTAMP, Lifetimes, TargetPath, file_target, page_target
+from assay.trust.witness_memory import quorum_advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,9 @@ def _ending(state: PublishedState, now: datetime, lifetimes: Lifetimes) -> Itera
         text = f"expired at {state.timestamp.expires:%Y-%m-%d %H:%M} UTC"
         yield Finding("wrong", "timestamp", text, "assay serve, or assay refresh")
     root = parse_envelope(state.root, Root, ROOT).signed
+    stamp = root.roles[TIMESTAMP]
+    for advice in quorum_advice(len(stamp.keyids) - 1, stamp.threshold - 1):
+        yield Finding("note", "witnesses", advice, "docs/witness.md")
     settled = state.ask(all_delegating(state.trusted, CLAIMED))
     ends = {ROOT: root.expires, TARGETS: state.targets().expires, BINS: state.bins().expires}
     ends |= {CLAIMED: min(role.expires for role in settled.values())} if settled else {}

@@ -133,3 +133,22 @@ class Approval:
     thresholds: Mapping[str, int]
     view: Sha256
     repeats: bool
+
+
+def quorum_advice(witnesses: int, needed: int) -> list[str]:
+    """What to think about where ``needed`` of ``witnesses`` must co-sign; nothing for the usual three, of which two.
+
+    Two sets of ``needed`` share a witness only when twice as many as ``needed`` are more than there are.
+    """
+    advice = []
+    if witnesses and 2 * needed <= witnesses:
+        advice.append(
+            f"{needed} of {witnesses} witnesses: whoever takes the index and keeps them from reaching each other can "
+            "show two futures; three witnesses of which two must sign leave nothing (--witnesses-needed 2)"
+        )
+    if witnesses and needed == witnesses:
+        advice.append(
+            f"{needed} of {witnesses} witnesses: while one is down, nothing is published; three of which two must sign "
+            "bear that"
+        )
+    return advice
