@@ -27,7 +27,7 @@ from assay.trust.layout import TargetPath
 from assay.trust.plan import NewTarget, bin_bits_for
 from listing import PROJECTS_PER_FILE, project_name
 
-_FILES_PER_PROJECT = round(1 / PROJECTS_PER_FILE)
+FILES_PER_PROJECT = round(1 / PROJECTS_PER_FILE)
 _TAGS = ("py3-none-any.whl", "cp312-cp312-manylinux_2_17_x86_64.whl", "tar.gz")
 
 
@@ -52,13 +52,13 @@ class SyntheticSpool:
     @property
     def count(self) -> int:
         """Targets in all: files, then pages."""
-        return self.files + self.files // _FILES_PER_PROJECT
+        return self.files + self.files // FILES_PER_PROJECT
 
     def path(self, number: int) -> str:
         """The path of a target."""
         if number >= self.files:
             return f"simple/{project_name(number - self.files)}/index.json"
-        project, file = divmod(number, _FILES_PER_PROJECT)
+        project, file = divmod(number, FILES_PER_PROJECT)
         name, version = project_name(project), f"{project % 7}.{file // 2}.{project % 5}"
         tag = _TAGS[(project + file) % 3]
         stem = f"{name.replace('-', '_')}-{version}"

@@ -4,14 +4,20 @@ Only a hint travels here; whether a proposal was published is read from the ledg
 """
 
 import asyncio
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from assay.index.ledger import Ledger
-from assay.index.ledger.publications import outbox_state
+from assay.index.ledger.publications import outbox_states
 from assay.model.errors import SignerRefused, StorageUnavailable
 
 POLL_S = 0.25
+FIRST_LOOK_S = 0.05
+"""Whoever begins to wait is looked for so soon: the proposal may be published already."""
+
+logger = logging.getLogger(__name__)
 
 
 class Announcements:
@@ -20,7 +26,9 @@ class Announcements:
     def __init__(self, socket: Path, ledger: Ledger) -> None:
         self._socket = socket
         self._ledger = ledger
-        self._published = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[tuple[str, str | None]], int] = {}
+        self._watching: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self) -> None:
@@ -42,26 +50,46 @@ class Announcements:
     async def wait(self, seq: int, timeout_s: float) -> None:
         """Return once proposal ``seq`` is published. Raises SignerRefused; StorageUnavailable after ``timeout_s``."""
         self.nudge()
+        loop = asyncio.get_running_loop()
+        decided: asyncio.Future[tuple[str, str | None]] = loop.create_future()
+        self._waiting[decided] = seq
+        loop.call_later(FIRST_LOOK_S, self._changed.set)
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.timeout(timeout_s):
-                while not await asyncio.to_thread(self._is_published, seq):
-                    waiter = self._published
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(waiter.wait(), POLL_S)
+                state, reason = await decided
         except TimeoutError:
             raise StorageUnavailable(
                 f"recorded, but not published within {timeout_s:g} s",
                 rule="publish-timeout",
                 next_step="send the same file again later; it will be published when the signer runs",
             ) from None
-
-    def _announce(self) -> None:
-        self._published.set()
-        self._published = asyncio.Event()
-
-    def _is_published(self, seq: int) -> bool:
-        with self._ledger.read() as connection:
-            state, reason = outbox_state(connection, seq)
+        finally:
+            self._waiting.pop(decided, None)
         if state == "refused":
             raise SignerRefused(reason or "the signer refused this")
-        return state == "published"
+
+    def _announce(self) -> None:
+        self._changed.set()
+
+    async def _watch(self) -> None:
+        """While anybody waits: look for all of them at once, whenever something may have changed."""
+        while self._waiting:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), POLL_S)
+            self._changed.clear()
+            states = await asyncio.to_thread(self._states, sorted(set(self._waiting.values())))
+            for decided, seq in list(self._waiting.items()):
+                state, reason = states.get(seq, ("pending", None))
+                if state != "pending" and not decided.done():
+                    decided.set_result((state, reason))
+                    self._waiting.pop(decided, None)
+
+    def _states(self, seqs: Sequence[int]) -> Mapping[int, tuple[str, str | None]]:
+        try:
+            with self._ledger.read() as connection:
+                return outbox_states(connection, seqs)
+        except StorageUnavailable as error:
+            logger.warning("cannot see what was published: %s", error)
+            return {}

@@ -163,6 +163,16 @@ def outbox_state(connection: Connection, seq: int) -> tuple[str, str | None]:
     return row.state, row.reason
 
 
+def outbox_states(connection: Connection, seqs: Sequence[int]) -> dict[int, tuple[str, str | None]]:
+    """``(state, reason)`` of each proposal that is there."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for start in range(0, len(seqs), MAX_VARIABLES):
+        mine = outbox.c.seq.in_(seqs[start : start + MAX_VARIABLES])
+        rows = connection.execute(select(outbox.c.seq, outbox.c.state, outbox.c.reason).where(mine))
+        found |= {row.seq: (row.state, row.reason) for row in rows}
+    return found
+
+
 # --- publishing -----------------------------------------------------------------------------------------------
 
 
