@@ -59,6 +59,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "ceremony": "plan, sign, verify and publish",
         "key": "make and inspect keys",
         "seal": "make what was published unchangeable",
+        "bins": "how many signed parts a large index has",
         "takedown": "a file that must never be installed again",
         "trust-root": "an organisation's own attestation authority",
     },

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from assay.index.ledger.schema import events, files, head, outbox, publications
+from assay.index.ledger.schema import events, files, head, outbox, projects, publications
 from assay.index.proposals import Proposal, ProposedFile, PublishFiles, decode_proposal, encode_proposal
 from assay.model.digests import Sha256
 from assay.model.errors import AlreadyExists, Fenced, SignerRefused
@@ -155,6 +155,12 @@ def find_file(connection: Connection, project: ProjectName, filename: str) -> Fi
     columns = [files.c[name] for name in FileRow.__dataclass_fields__]
     row = connection.execute(select(*columns).where(*where)).first()
     return FileRow(*row) if row else None
+
+
+def count_targets(connection: Connection) -> int:
+    """How many targets the index vouches for: a file each, and a page for each project. Linear in their number."""
+    pages = connection.scalar(select(func.count()).select_from(projects)) or 0
+    return pages + (connection.scalar(select(func.count()).select_from(files)) or 0)
 
 
 def outbox_state(connection: Connection, seq: int) -> tuple[str, str | None]:
