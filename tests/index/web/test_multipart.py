@@ -150,3 +150,55 @@ def test_content_types_that_are_no_form(content_type: str | None) -> None:
 def test_boundaries() -> None:
     assert parse_boundary('Multipart/Form-Data; charset=x; Boundary="a b"') == b"a b"
     assert parse_boundary(f"multipart/form-data; boundary={'x' * 70}") == b"x" * 70
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        'form-data; name="content"; filename="other.whl"; filename="demo-1.0-py3-none-any.whl"',
+        'form-data; name="version"; name="content"; filename="demo-1.0-py3-none-any.whl"',
+        'form-data; name="content"; filename="x"; filename*=UTF-8\'\'demo-1.0-py3-none-any.whl',
+        "form-data; name=\"content\"; filename*=UTF-8''demo-1.0-py3-none-any.whl",
+        'form-data; name="content"; filename="C:\\x\\demo-1.0-py3-none-any.whl"',
+        'form-data; name="content"; filename="a\\"; name="b"',
+        'form-data; name="content" filename="demo-1.0-py3-none-any.whl"',
+        'form-data; name="content"; filename="demo-1.0-py3-none-any.whl',
+        'form-data; name="content"; filename="demo-1.0-py3-none-any.whl" x',
+        'attachment; name="content"; filename="demo-1.0-py3-none-any.whl"',
+        'form-data; name=""',
+        "form-data",
+        "",
+    ],
+)
+def test_a_disposition_that_could_be_read_in_two_ways(disposition: str) -> None:
+    refused = refusal(body([*parts()[:-1], (f"Content-Disposition: {disposition}", BYTES)]))
+    assert refused.rule == "upload-form"
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        f'form-data; name="content"; filename="{WHEEL}"',
+        f'form-data;name="content";filename="{WHEEL}"',
+        f'form-data; filename="{WHEEL}"; name=content',
+        f"form-data ; name=content ; filename={WHEEL} ",
+        f'Form-Data; name="content"; filename="{WHEEL}"',
+    ],
+)
+def test_dispositions_as_clients_write_them(disposition: str) -> None:
+    form, content = read(body([*parts()[:-1], (f"Content-Disposition: {disposition}", BYTES)]))
+    assert (form.filename, content) == (WHEEL, BYTES)
+
+
+@pytest.mark.parametrize("epilogue", [b"x", b"\r\n--7f9a\r\n", body([field("version", "9")]), b"\r\n\r\n\0"])
+@pytest.mark.parametrize("piece", [1, 5, 10**6])
+def test_what_follows_the_form_is_refused(epilogue: bytes, piece: int) -> None:
+    whole = body(parts()) + epilogue
+    assert refusal(*(whole[at : at + piece] for at in range(0, len(whole), piece))).rule == "upload-form"
+
+
+@pytest.mark.parametrize("piece", [1, 5, 10**6])
+def test_empty_lines_may_follow_the_form(piece: int) -> None:
+    whole = body(parts()) + b"\r\n \t\r\n"
+    form, _content = read(*(whole[at : at + piece] for at in range(0, len(whole), piece)))
+    assert dict(form.fields) == FIELDS

@@ -2,7 +2,8 @@
 
 Invariants: text fields are held in memory and are bounded one by one, together and in number; the bytes of ``content``
 pass through and are counted; any other part that claims to be a file is refused unless it is ``gpg_signature``; a part
-has one ``Content-Disposition`` and a name; the form counts only when its closing boundary has been seen.
+has one ``Content-Disposition`` with one name, and nothing in it that readers take differently; the form counts only
+when its closing boundary has been seen, and nothing comes after it.
 """
 
 import re
@@ -19,6 +20,7 @@ CONTENT, SIGNATURE = "content", "gpg_signature"
 MAX_CONTENT_TYPE_CHARS: Final = 300
 MAX_PART_HEADERS: Final = 8
 MAX_PART_HEADER_BYTES: Final = 2_048
+_PARAMETER: Final = re.compile(rb"""[ \t]*;[ \t]*([a-z*-]+)=(?:"([^"\\\x00-\x1f]*)"|([^\s;"\\]+))[ \t]*""")
 _BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]\Z")
 
 
@@ -74,6 +76,8 @@ class FormReader:
         self._header_name = bytearray()
         self._header_value = bytearray()
         self._ended = False
+        self._closing = b"\r\n--" + boundary + b"--"
+        self._tail = b""
         self._parser = MultipartParser(
             boundary,
             {
@@ -92,10 +96,20 @@ class FormReader:
 
     def feed(self, data: bytes) -> None:
         """Read on. Raises InvalidUpload for what is no form, TooLarge as soon as a limit is passed."""
+        self._require_no_epilogue(data)
         try:
             self._parser.write(data)
         except FormParserError as error:
             raise _malformed(f"the form is malformed: {error}") from error
+
+    def _require_no_epilogue(self, data: bytes) -> None:
+        """No part holds the closing boundary; what follows it is a second form to some readers, nothing to others."""
+        window = self._tail + data
+        end = window.find(self._closing)
+        behind = data if self._ended else window[end + len(self._closing) :] if end >= 0 else b""
+        if behind.strip(b" \t\r\n"):
+            raise _malformed("something follows the form's closing boundary")
+        self._tail = window[-len(self._closing) + 1 :]
 
     @property
     def pending_bytes(self) -> int:
@@ -224,8 +238,8 @@ def _parse_disposition(headers: list[tuple[bytes, bytes]]) -> tuple[str, str | N
     found = [value for name, value in headers if name == b"content-disposition"]
     if len(found) != 1:
         raise _malformed("a part of the form has not exactly one Content-Disposition")
-    kind, options = parse_options_header(found[0])
-    if kind != b"form-data" or not options.get(b"name"):
+    options = _parse_parameters(found[0])
+    if not options.get(b"name"):
         raise _malformed("a part of the form has no name")
     encodings = [value.strip().lower() for name, value in headers if name == b"content-transfer-encoding"]
     if any(encoding not in (b"binary", b"7bit", b"8bit") for encoding in encodings):
@@ -235,6 +249,21 @@ def _parse_disposition(headers: list[tuple[bytes, bytes]]) -> tuple[str, str | N
         return options[b"name"].decode("utf-8"), filename.decode("utf-8") if filename is not None else None
     except UnicodeDecodeError as error:
         raise _malformed("a part's name or filename is not UTF-8") from error
+
+
+def _parse_parameters(disposition: bytes) -> dict[bytes, bytes]:
+    """The parameters of ``form-data``: each once, without escapes, in no extended notation (RFC 7578 section 4.2)."""
+    kind, _, _ = disposition.partition(b";")
+    at, found = len(kind), dict[bytes, bytes]()
+    while match := _PARAMETER.match(disposition, at):
+        name, quoted, token = match.groups()
+        if name in found or name.endswith(b"*"):
+            raise _malformed("a part's Content-Disposition says something twice")
+        found[name] = quoted if quoted is not None else token
+        at = match.end()
+    if kind.strip().lower() != b"form-data" or at != len(disposition):
+        raise _malformed("a part of the form has a malformed Content-Disposition")
+    return found
 
 
 def _malformed(what: str) -> InvalidUpload:
