@@ -25,6 +25,10 @@ MAX_PARSED_CHARS: Final = 8_192
 """Longest value that has a grammar; names, versions and specifiers have less."""
 MAX_SHORT_CHARS: Final = 1_024
 MAX_NESTING: Final = 32
+MAX_PARSED_TOTAL_CHARS: Final = 262_144
+MAX_HEAD_CHARS: Final = 1_000_000
+MAX_LINES: Final = 200_000
+"""Of what packaging parses, of everything before the description, of all: a reader's time grows with them."""
 
 _HEADER = re.compile(r"([A-Za-z][A-Za-z-]*):")
 _CONTROL = re.compile("[\x00-\x08\x0b\r\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]|\x0c(?![ \t\r\n]|\\Z)")
@@ -110,6 +114,11 @@ def _check_shape(text: str) -> None:
     head, _, _body = text.replace("\r\n", "\n").partition("\n\n")
     if "\0" in text:
         raise refused_field(None, "metadata-control", "the metadata contains a NUL")
+    if (lines := text.count("\n")) > MAX_LINES:
+        raise refused_field(None, "metadata-size", "too many lines", f"at most {MAX_LINES}", f"{lines}")
+    if len(head) > MAX_HEAD_CHARS:
+        expected, found = f"at most {MAX_HEAD_CHARS} characters", f"{len(head)} characters"
+        raise refused_field(None, "metadata-size", "the fields are too long together", expected, found)
     for line in head.removesuffix("\n").split("\n"):
         header = _HEADER.match(line)
         name = header.group(1) if header else name
@@ -128,8 +137,13 @@ def _check_parsable(raw: RawMetadata) -> None:
         raise refused_field(
             "description-content-type", "metadata-value", "not text/plain, text/x-rst or text/markdown in UTF-8"
         )
+    parsed = sum(len(str(text)) for key in _PARSED for text in _listed(raw.get(key, [])))
+    if parsed > MAX_PARSED_TOTAL_CHARS:
+        expected, found = f"at most {MAX_PARSED_TOTAL_CHARS} characters", f"{parsed} characters"
+        what = "dependencies, extras and licences are too long together"
+        raise refused_field("requires-dist", "metadata-size", what, expected, found)
     for key, value in raw.items():
-        field, values = key.replace("_", "-"), value if isinstance(value, list) else [value]
+        field, values = key.replace("_", "-"), _listed(value)
         if len(values) > MAX_VALUES:
             raise refused_field(field, "metadata-size", "too many values", expected=f"at most {MAX_VALUES}")
         if key not in _PARSED and key not in _SHORT:
@@ -144,6 +158,10 @@ def _check_parsable(raw: RawMetadata) -> None:
                     expected=f"at most {most} characters, {MAX_NESTING} parentheses, no number of 200 digits",
                     found=f"{len(text)} characters",
                 )
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _check_values(raw: RawMetadata) -> None:

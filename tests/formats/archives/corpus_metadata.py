@@ -4,6 +4,8 @@ from formats.archives.case import Case
 from formats.archives.zip_builder import METADATA, WHEEL_NAME, wheel
 
 HEAD = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
+LONG = f"Requires-Dist: a; os_name == '{'x' * (8_192 - 16)}'\n"
+"""The longest that one requirement may be."""
 
 
 def _accepted(name: str, metadata: bytes | str) -> Case:
@@ -36,6 +38,8 @@ def accepted() -> list[Case]:
         _accepted("extras", HEAD + 'Provides-Extra: a-b\nRequires-Dist: idna[all]>=2; extra == "a-b"\n'),
         _accepted("a-licence-expression", HEAD + "License-Expression: (MIT OR Apache-2.0) AND BSD-3-Clause\n"),
         _accepted("nested-markers", HEAD + f"Requires-Dist: a; {'(' * 32}os_name == 'x'{')' * 32}\n"),
+        _accepted("dependencies-as-long-as-may-be", HEAD + LONG * 32),
+        _accepted("a-long-description", HEAD + "\n" * 199_000),
         _accepted("an-encoded-word", HEAD + "Author: =?utf-8?q?Zo=C3=AB?=\n"),
     ]
 
@@ -118,6 +122,9 @@ def refused() -> list[Case]:
         "a-deep-licence": (f"License-Expression: {'(' * 500}MIT{')' * 500}\n", "metadata-size", "license-expression"),
         "a-huge-number": (f"Requires-Dist: a=={'1' * 5_000}\n", "metadata-size", "requires-dist"),
         "a-long-requires-python": (f"Requires-Python: {'>=3,' * 500}<4\n", "metadata-size", "requires-python"),
+        "too-many-lines": ("\n" * 200_001, "metadata-size", "metadata"),
+        "long-dependencies-together": (LONG * 33, "metadata-size", "requires-dist"),
+        "long-fields-together": ("License: x\n" + " y\n" * 333_334, "metadata-size", "metadata"),
         "too-many-classifiers": ("Classifier: a\n" * 10_001, "metadata-size", "classifiers"),
     }
     return [

@@ -249,6 +249,13 @@ def test_a_client_that_hangs_up(index: FolderIndex, web: Address) -> None:
     assert post(web).status == 200
 
 
+@pytest.mark.parametrize(
+    ("came_from", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+)
+def test_another_web_site_cannot_use_a_browsers_credentials(web: Address, came_from: str, status: int) -> None:
+    assert post(web, **{"Sec-Fetch-Site": came_from}).status == status
+
+
 def test_uploads_wait_for_their_turn_and_not_for_ever(index: FolderIndex) -> None:
     with limited(index, max_uploads=1, queue_s=0.3) as web:
         index.held.clear()

@@ -15,6 +15,9 @@ THREADS: Final = 4
 _MINUTE_S: Final = 60.0
 
 
+_FROM_HERE: Final = ("none", "same-origin")
+
+
 class Authentication:
     """Threads of its own, so that nobody who waits for the signer holds it up. ``pool``: for other short look-ups."""
 
@@ -29,6 +32,7 @@ class Authentication:
 
     async def require(self, request: Request) -> Principal:
         """Who asks. Raises NotAllowed, TooMany after too many failures of one address."""
+        _require_no_browsers_detour(request)
         address = (request.scope.get("client") or ("unknown",))[0]
         self._failures.require_room(address)
         try:
@@ -37,3 +41,10 @@ class Authentication:
         except NotAllowed:
             self._failures.take(address)
             raise
+
+
+def _require_no_browsers_detour(request: Request) -> None:
+    """Browsers send the credentials that somebody typed in here along with whatever another site makes them post."""
+    came_from = request.header(b"sec-fetch-site")
+    if came_from is not None and came_from not in _FROM_HERE:
+        raise NotAllowed("asked for by another web site", rule="cross-site", found=came_from[:40])
