@@ -253,7 +253,7 @@ def test_a_client_that_hangs_up(index: FolderIndex, web: Address) -> None:
     ("came_from", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
 )
 def test_another_web_site_cannot_use_a_browsers_credentials(web: Address, came_from: str, status: int) -> None:
-    assert post(web, **{"Sec-Fetch-Site": came_from}).status == status
+    assert post(web, Sec_Fetch_Site=came_from).status == status
 
 
 def test_uploads_wait_for_their_turn_and_not_for_ever(index: FolderIndex) -> None:
