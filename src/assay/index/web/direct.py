@@ -25,7 +25,7 @@ class DirectSocket:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._loop = loop
-        self._waiting: asyncio.Future[None] | None = None
+        self._sending: _Sending | None = None
 
     def send_at_once(self, head: bytes, descriptor: int, size: int) -> bytes:
         """Send ``head`` and the file as far as they go now; what is left of both, to be written as usual."""
@@ -35,7 +35,10 @@ class DirectSocket:
             sent = 0
         if sent < len(head):
             return head[sent:] + os.pread(descriptor, size, 0)
-        done = self._sendfile(descriptor, 0, size)
+        try:
+            done = os.sendfile(self._socket.fileno(), descriptor, 0, size)
+        except OSError:
+            done = 0
         return os.pread(descriptor, size - done, done) if done < size else b""
 
     async def send_file(self, descriptor: int, start: int, stop: int, stall_s: float, min_bytes_per_s: int) -> int:
@@ -43,58 +46,82 @@ class DirectSocket:
 
         A client that takes less than ``min_bytes_per_s`` over ``stall_s`` seconds is given up: ``TimeoutError``.
         """
-        offset = start
-        while offset < stop:
-            window = min(WINDOW_BYTES, stop - offset)
-            if not is_in_memory(descriptor, offset + window - 1):
-                await asyncio.to_thread(os.pread, descriptor, window, offset)
-            try:
-                count = os.sendfile(self._socket.fileno(), descriptor, offset, window)
-            except BlockingIOError:
-                await self._writable(stall_s, min_bytes_per_s)
-                continue
-            except OSError:
-                return offset
-            if count == 0:
-                return offset
-            offset += count
-            await asyncio.sleep(0)
-        return offset
-
-    def close(self) -> None:
-        """The connection is gone; whoever waits finds out."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-        self._loop.remove_writer(self._socket)
-        self._socket.close()
-
-    def _sendfile(self, descriptor: int, offset: int, size: int) -> int:
+        self._sending = sending = _Sending(self._loop, self._socket, descriptor, start, stop)
+        sending.resume()
+        taken = 0
         try:
-            return os.sendfile(self._socket.fileno(), descriptor, offset, size)
-        except OSError:
-            return 0
-
-    async def _writable(self, stall_s: float, min_bytes_per_s: int) -> None:
-        self._waiting = self._loop.create_future()
-        self._loop.add_writer(self._socket, self._wake)
-        taken = self._taken()
-        try:
-            while not (await asyncio.wait((self._waiting,), timeout=stall_s))[0]:
-                before, taken = taken, self._taken()
+            while not (await asyncio.wait((sending.ended,), timeout=stall_s))[0]:
+                before, taken = taken, sending.taken()
                 if taken - before < stall_s * min_bytes_per_s:
                     raise TimeoutError
         finally:
-            if not self._is_closed():
-                self._loop.remove_writer(self._socket)
+            sending.end()
+            self._sending = None
+        return sending.offset
 
-    def _is_closed(self) -> bool:
-        return self._socket.fileno() < 0
+    def close(self) -> None:
+        """The connection is gone; whoever sends finds out."""
+        if self._sending is not None:
+            self._sending.end()
+        self._socket.close()
 
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
-    def _taken(self) -> int:
-        """What the client's machine has confirmed, in bytes from some point on."""
+class _Sending:
+    """One file on its way, a window whenever the socket takes some: by callbacks, since a task costs as much again."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, descriptor: int, start: int, stop: int
+    ) -> None:
+        self.offset = start
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._socket = sock
+        self._descriptor = descriptor
+        self._start = start
+        self._stop = stop
+        self._read_until = start
+
+    def resume(self) -> None:
+        """Go on when the socket takes more."""
+        if not self.ended.done():
+            self._loop.add_writer(self._socket, self._step)
+
+    def end(self) -> None:
+        """Send no more."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+            self._loop.remove_writer(self._socket)
+
+    def taken(self) -> int:
+        """How many of the file's bytes the client's machine has confirmed."""
         unsent: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4))[0]
-        return -unsent
+        return self.offset - self._start - unsent
+
+    def _step(self) -> None:
+        window = min(WINDOW_BYTES, self._stop - self.offset)
+        end = self.offset + window
+        if end > self._read_until and window and not is_in_memory(self._descriptor, end - 1):
+            self._read_first(window)
+            return
+        try:
+            count = os.sendfile(self._socket.fileno(), self._descriptor, self.offset, window)
+        except BlockingIOError:
+            return
+        except OSError:  # the client is gone
+            count = 0
+        self.offset += count
+        if count == 0 or self.offset == self._stop:
+            self.end()
+
+    def _read_first(self, window: int) -> None:
+        """Let a thread wait for the disk."""
+        self._loop.remove_writer(self._socket)
+        self._read_until = self.offset + window
+        reading = self._loop.run_in_executor(None, os.pread, self._descriptor, window, self.offset)
+        reading.add_done_callback(self._resume_after)
+
+    def _resume_after(self, reading: "asyncio.Future[bytes]") -> None:
+        if reading.cancelled() or reading.exception() is not None:
+            self.end()
+        else:
+            self.resume()
