@@ -39,7 +39,7 @@ from assay.index.web.app import build_app
 from assay.index.web.asgi import ASGIApp, Headers, Receive, Scope, Send
 from assay.index.web.cache import PublishedCache
 from assay.index.web.catalogue import PublishedCatalogue
-from assay.index.web.quick import FileAnswer, Find, WholeAnswer
+from assay.index.web.quick import Find, QuickAnswer
 from assay.index.web.server import Tls, make_server
 from assay.index.web.services import ReceivedUpload, UploadLimits, WebServices
 from assay.model.digests import sha256_of
@@ -138,7 +138,7 @@ class WebProcess:
             self._mark()
             await self._running(scope, receive, send)
 
-    def find_quick(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+    def find_quick(self, target: bytes, headers: Headers) -> QuickAnswer | None:
         """See ``IndexApplication.find_quick``."""
         self._mark()
         return self._find(target, headers) if self._find is not None else None

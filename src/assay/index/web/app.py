@@ -21,7 +21,7 @@ from assay.index.web.metadata import TufMetadata
 from assay.index.web.pages import ProjectPages, parse_segment
 from assay.index.web.project_json import ProjectJson
 from assay.index.web.project_list import ProjectList
-from assay.index.web.quick import FileAnswer, QuickAnswers, WholeAnswer
+from assay.index.web.quick import QuickAnswer, QuickAnswers
 from assay.index.web.services import WebServices
 from assay.index.web.signers import Integrity, SignerFiles
 from assay.index.web.trusted_publishing import TrustedPublishing
@@ -89,7 +89,7 @@ class IndexApplication:
                 _require_unanswered(request, failure)
                 await respond_failure(request, send, failure)
 
-    def find_quick(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+    def find_quick(self, target: bytes, headers: Headers) -> QuickAnswer | None:
         """``QuickAnswers.find``; of a private index nothing is answered before its token was looked at."""
         return self._quick.find(target, headers) if self._access is None else None
 

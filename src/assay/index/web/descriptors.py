@@ -1,7 +1,7 @@
 """Descriptors of files that are asked for often, kept open: bounded, and never of another file than the path names now.
 
-Invariant: a descriptor is handed out only while ``stat`` of its path reports the very file that was opened, so a blob
-that was taken away, or put back by a repair, is seen at once.
+Invariant: a descriptor is read only while ``stat`` of its path reports the very file that was opened, so a blob that
+was taken away, or put back by a repair, is seen at once.
 """
 
 import os
@@ -13,24 +13,27 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
 class OpenFiles:
-    """The newest files, least recently used out first. The caller uses a descriptor before it asks for another."""
+    """The newest files, least recently used out first."""
 
     def __init__(self, max_open: int = MAX_OPEN) -> None:
         self._max_open = max_open
         self._open: OrderedDict[str, tuple[int, tuple[int, int, int]]] = OrderedDict()
 
-    def descriptor(self, path: str, size: int) -> int | None:
-        """A descriptor of the file at ``path`` if it has ``size`` bytes that need not be waited for, else None."""
+    def read(self, path: str, size: int) -> bytearray | None:
+        """The file at ``path`` if it has ``size`` bytes that need not be waited for, else None."""
         try:
             stamp = _stamp(os.stat(path))  # noqa: PTH116 - the hot path
             known = self._open.get(path)
             if known is None or known[1] != stamp:
                 known = self._opened(path)
-        except OSError:
-            return None
-        self._open.move_to_end(path)
-        descriptor, (_inode, _time, length) = known
-        return descriptor if length == size and is_in_memory(descriptor, max(size - 1, 0)) else None
+            self._open.move_to_end(path)
+            data = bytearray(size)
+            descriptor, (_inode, _time, length) = known
+            if length == size and _NOWAIT and os.preadv(descriptor, [data], 0, _NOWAIT) == size:
+                return data
+        except OSError:  # gone, or not in the page cache
+            pass
+        return None
 
     def close(self) -> None:
         """Close all."""

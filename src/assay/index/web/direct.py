@@ -16,7 +16,6 @@ from assay.index.web.descriptors import is_in_memory
 
 WINDOW_BYTES: Final = 1_048_576
 """What is sent in one go: afterwards other connections get their turn."""
-_MORE: Final = getattr(socket, "MSG_MORE", 0)
 
 
 class DirectSocket:
@@ -26,20 +25,6 @@ class DirectSocket:
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._loop = loop
         self._sending: _Sending | None = None
-
-    def send_at_once(self, head: bytes, descriptor: int, size: int) -> bytes:
-        """Send ``head`` and the file as far as they go now; what is left of both, to be written as usual."""
-        try:
-            sent = self._socket.send(head, _MORE)
-        except OSError:  # full, or gone, which the transport will notice
-            sent = 0
-        if sent < len(head):
-            return head[sent:] + os.pread(descriptor, size, 0)
-        try:
-            done = os.sendfile(self._socket.fileno(), descriptor, 0, size)
-        except OSError:
-            done = 0
-        return os.pread(descriptor, size - done, done) if done < size else b""
 
     async def send_file(self, descriptor: int, start: int, stop: int, stall_s: float, min_bytes_per_s: int) -> int:
         """Send the bytes from ``start`` to ``stop``; returns where it ended: earlier where the file or client does.

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from assay.index.web.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
-from assay.index.web.quick import FileAnswer, Find, WholeAnswer
+from assay.index.web.quick import Find, QuickAnswer
 from assay.model.errors import AssayError, OperatorError
 
 ROUTES: Final = frozenset({"healthz", "simple", "packages", "tuf", "log", "pypi", "integrity", "legacy", "claims"})
@@ -68,7 +68,7 @@ class Metrics:
     def measured_find(self, find: Find) -> Find:
         """``find``, with what it answers counted and timed."""
 
-        def answer(target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+        def answer(target: bytes, headers: Headers) -> QuickAnswer | None:
             began = self._clock()
             found = find(target, headers)
             if found is not None:

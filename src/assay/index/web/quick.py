@@ -33,22 +33,14 @@ _LEFT_TO_THE_ORDINARY_WAY: Final = frozenset(
 )
 
 
-class WholeAnswer(NamedTuple):
+class QuickAnswer(NamedTuple):
     """A 200: its header lines with the empty one behind them, and its body."""
 
     head: bytes
-    body: bytes
+    body: bytes | bytearray
 
 
-class FileAnswer(NamedTuple):
-    """A 200 whose body is ``size`` bytes of ``descriptor``, which stays open until the next call only."""
-
-    head: bytes
-    descriptor: int
-    size: int
-
-
-Find = Callable[[bytes, Headers], WholeAnswer | FileAnswer | None]
+Find = Callable[[bytes, Headers], QuickAnswer | None]
 """``QuickAnswers.find``."""
 
 
@@ -61,7 +53,7 @@ class QuickAnswers:
         self._files = files
         self._open = OpenFiles()
 
-    def find(self, target: bytes, headers: Headers) -> WholeAnswer | FileAnswer | None:
+    def find(self, target: bytes, headers: Headers) -> QuickAnswer | None:
         """The answer to GET of ``target`` (as it stands in the request line) with ``headers``; None: not from here."""
         accept = accept_encoding = None
         for name, value in headers:
@@ -89,21 +81,21 @@ class QuickAnswers:
         """Close what is open."""
         self._open.close()
 
-    def _file(self, target: bytes) -> WholeAnswer | FileAnswer | None:
+    def _file(self, target: bytes) -> QuickAnswer | None:
         known = self._files.peek(target.decode("latin-1").split("/")[2:])
         if known is None:
             return None
         if known.is_proxied:
-            return WholeAnswer(known.head, b"")
+            return QuickAnswer(known.head, b"")
         if known.size > MAX_QUICK_FILE_BYTES:
             return None
-        descriptor = self._open.descriptor(known.path, known.size)
-        return FileAnswer(known.head, descriptor, known.size) if descriptor is not None else None
+        body = self._open.read(known.path, known.size)
+        return QuickAnswer(known.head, body) if body is not None else None
 
 
-def _whole(encoded: Encoded, accept_encoding: bytes | None) -> WholeAnswer:
+def _whole(encoded: Encoded, accept_encoding: bytes | None) -> QuickAnswer:
     chosen, _ = choose(encoded, _text(accept_encoding))
-    return WholeAnswer(chosen.head, chosen.body["body"])
+    return QuickAnswer(chosen.head, chosen.body["body"])
 
 
 def _text(value: bytes | None) -> str | None:

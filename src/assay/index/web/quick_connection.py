@@ -12,7 +12,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from assay.index.web.connection import BoundedProtocol
-from assay.index.web.quick import FileAnswer, Find, WholeAnswer
+from assay.index.web.quick import Find
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -86,23 +86,11 @@ class QuickProtocol(BoundedProtocol):
             return False
         if answer is None:
             return False
-        if isinstance(answer, WholeAnswer):
-            self.transport.writelines((self._started(), answer.head, answer.body))
-        elif not self._send_file(answer):
-            return False
+        self.transport.writelines((self._started(), answer.head, answer.body))
         self.server_state.total_requests += 1
         self._answered_at = self.loop.time()
         if self._idle is None:
             self._idle = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
-        return True
-
-    def _send_file(self, answer: FileAnswer) -> bool:
-        direct = None if self.transport.get_write_buffer_size() else self.direct()
-        if direct is None:
-            return False
-        unsent = direct.send_at_once(self._started() + answer.head, answer.descriptor, answer.size)
-        if unsent:
-            self.transport.write(unsent)
         return True
 
     def _started(self) -> bytes:
