@@ -116,6 +116,9 @@ def test_what_is_not_plain_goes_the_ordinary_way(filled: FolderIndex, header: di
         web.get(PAGE)
         assert on_the_spot(app, PAGE, {})
         assert not on_the_spot(app, PAGE, header)
+        web.get("/tuf/7.snapshot.json")
+        assert on_the_spot(app, "/tuf/7.snapshot.json", {"Accept-Encoding": "gzip"})
+        assert not on_the_spot(app, "/tuf/7.snapshot.json", {"Accept-Encoding": "gzip, zstd"})
     for target in (
         f"{PAGE}?format=json",
         "/simple/Demo/",

@@ -34,9 +34,11 @@ class TufMetadata:
         self._path = remember_paths(published.path)
         self._cache = cache
 
-    def peek(self, name: str) -> Encoded | None:
-        """The role's file under ``name`` if it is at hand, else None."""
+    def peek(self, name: str, accept_encoding: str | None) -> Encoded | None:
+        """The role's file under ``name`` if it is at hand, else None; also None for who takes it as ``zstd``."""
         kind = _MUTABLE_KIND if name == _TIMESTAMP else _VERSIONED_KIND
+        if kind is _VERSIONED_KIND and accepts_coding(accept_encoding, "zstd"):
+            return None
         return self._cache.peek(self._path(f"tuf/{name}"), kind)
 
     async def answer(self, request: Request, send: Send, name: str) -> None:

@@ -72,7 +72,7 @@ class QuickAnswers:
         if target.startswith(b"/simple/") and target.endswith(b"/"):
             encoded = self._pages.peek(target[8:-1].decode("latin-1"), _text(accept))
         elif target.startswith(b"/tuf/") and b"zstd" not in (accept_encoding or b""):
-            encoded = self._metadata.peek(target[5:].decode("latin-1"))
+            encoded = self._metadata.peek(target[5:].decode("latin-1"), _text(accept_encoding))
         else:
             return None
         return _whole(encoded, accept_encoding) if encoded is not None else None
