@@ -48,9 +48,6 @@ fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guide
 			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
 	done
 
-bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
-	$(BIN)/python bench/seal.py $(FILES)
-
 lock: $(STAMP)  ## resolve the development environment again
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \
 		--group test --group lint --group bench pyproject.toml -o requirements/dev.txt
