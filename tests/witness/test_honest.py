@@ -187,7 +187,8 @@ def test_whatever_is_signed_no_path_ever_has_two_hashes_and_no_version_two_conte
         name = index.bin_of(path)
         role = plan_bin(None if forget else index.roles[name], Changes(), index.now, LIFETIMES)
         role.version = max(1, index.roles[name].version + step)
-        role.targets |= plan_bin(None, Changes((target(path, content),)), index.now, LIFETIMES).targets
+        forged = plan_bin(None, Changes((target(path, content),)), index.now, LIFETIMES)
+        role.targets = {**role.targets, **forged.targets}
         index.put(name, role, INDEX[BIN_PREFIX])
         try:
             candidate = index.candidate()
