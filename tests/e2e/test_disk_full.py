@@ -1,13 +1,16 @@
 """A full disk: 507, nothing half, what was published stays, and uploads go on once there is room again."""
 
+import json
 import os
 import resource
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from assay.cli.demo.programs import ASSAY
 from client.small_distributions import build_wheel
 from e2e.conftest import open_folder
 from e2e.house import House, running_house
@@ -73,3 +76,39 @@ def test_507_and_nothing_is_lost(small_disk: Path, fault: Callable[[House], Call
         page = house.page("kept")
         assert page is not None
         assert page["versions"] == ["1.0", "2.0"]
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="only root may mount a small file system")
+def test_a_full_disk_keeps_room_for_the_timestamp(small_disk: Path) -> None:
+    """Not one byte is free, and clients still find a timestamp that is signed again and again."""
+    with running_house(small_disk, config="[trust]\ntimestamp_hours = 0.003\n") as house:
+        house.publish(("kept", "1.0"))
+        reserve = house.index.data / "run" / "reserve"
+        assert reserve.stat().st_blocks * 512 >= 8_000_000
+        ballast = house.folder / "ballast"
+        with ballast.open("wb") as file:
+            try:
+                while True:
+                    file.write(bytes(65_536))
+                    file.flush()
+            except OSError:
+                pass
+        before, deadline = timestamp_version(house), time.monotonic() + 120
+        while timestamp_version(house) < before + 3:
+            assert time.monotonic() < deadline, house.index.log.read_text()[-2000:]
+            time.sleep(0.2)
+        assert not reserve.exists(), "the room was given up"
+        user = house.user()
+        assert user.run(*ASSAY, "explain", "kept").code == 0
+        ballast.unlink()
+        deadline = time.monotonic() + 60
+        while not reserve.exists():
+            assert time.monotonic() < deadline, "the room is not taken again"
+            time.sleep(0.2)
+
+
+def timestamp_version(house: House) -> int:
+    version: int = json.loads((house.index.data / "published" / "tuf" / "timestamp.json").read_bytes())["signed"][
+        "version"
+    ]
+    return version
