@@ -49,5 +49,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(" " * width + "".join(f"{column:>22}" for column in COLUMNS))
     for row, text in ROWS.items():
         found = [cells.get((row, column), "") for column in COLUMNS]
-        line = "".join(f"{outcome:>22}" for outcome in found) if any(found) else "  no cell yet"
+        line = "".join(f"{outcome:>22}" for outcome in found) if any(found) else "  no test yet"
         terminalreporter.write_line(f"{f'{row} {text}':<{width}}{line}")

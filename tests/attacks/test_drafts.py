@@ -4,6 +4,7 @@ A holder's machine works out what it signs from the plan that its holder reads; 
 signed or not, is compared, and never signed.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +19,14 @@ from assay.index.sealing import plan_sealing
 from assay.index.takedown import plan_takedown
 from assay.keys.claiming import read_claims
 from assay.keys.offline_draft import OfflineDraft
-from assay.keys.sealing import FILES, read_seal, sign_seal
+from assay.keys.sealing import FILES, encode_sealed, read_seal, sign_seal
 from assay.keys.takedown import read_takedown
+from assay.model.digests import sha256_of
 from assay.model.errors import AssayError, CallerError, NotFresh, VerificationFailed
 from assay.trust.claim_search import all_delegating
 from assay.trust.envelope import sign_envelope
 from assay.trust.layout import BINS, CLAIMED, TARGETS, Lifetimes
+from assay.trust.seal import SealedFile
 from index.ledger_index import LedgerIndex
 from index.test_claims import House, claimed, house, path_of
 
@@ -171,6 +174,20 @@ def test_a_sealing_renews_the_settled_claims(claimed: House) -> None:
     found = claimed.found()
     assert found is not None
     assert (found.is_settled, claimed.signed_by("4.0")) == (True, "claim-demo")
+
+
+@pytest.mark.parametrize("version", ["1.0", "6.6"])
+def test_A13_the_index_has_nothing_sealed_that_a_claims_developers_did_not_sign(claimed: House, version: str) -> None:
+    """Seals are searched before claims: without this, a sealing would publish for the project."""
+    claimed.ceremony("settle")
+    draft = sealed_draft(claimed.index)
+    listed = draft.folder / FILES
+    evil = encode_sealed(SealedFile(path_of(version), 4, sha256_of(b"evil")))
+    kept = [line for line in listed.read_bytes().splitlines() if path_of(version).encode() not in line]
+    listed.write_bytes(b"\n".join([*kept, json.dumps(evil).encode()]) + b"\n")
+    with pytest.raises(VerificationFailed) as refused:
+        sign_seal(draft, claimed.index.now, LIVES)
+    assert (refused.value.rule, refused.value.subject) == ("seal-unsigned", path_of(version))
 
 
 def test_a_sealed_draft_is_handed_over(house: House) -> None:

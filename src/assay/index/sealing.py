@@ -56,6 +56,7 @@ def plan_sealing(data: DataFolder, folder: Path, now: datetime) -> SealPlan:
     number = max((int(seal.removeprefix("seal-")) for seal in state.seals_ever()), default=0) + 1
     current = {ROOT: state.root, TARGETS: state.role_file(TARGETS)}
     current |= {role: state.role_file(role) for role in state.ask(all_delegating(state.trusted, CLAIMED))}
+    current |= {found.claim.role: found.data for found in published_claims(state) if found.is_settled}
     for seal in merged:
         current |= {role: state.role_file(role) for role in state.roles_below(seal)}
     total = len(files) + _count(state, merged)

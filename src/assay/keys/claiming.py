@@ -8,11 +8,13 @@ the project is the index's word alone.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
-from tuf.api.metadata import Root, Targets
+from tuf.api.metadata import Root, TargetFile, Targets
 
 from assay.keys.offline_draft import OfflineDraft
+from assay.model.errors import VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
 from assay.trust.claims import (
     Claim,
@@ -26,8 +28,9 @@ from assay.trust.claims import (
     with_revocations,
 )
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import CLAIMED, TARGETS, Lifetimes
-from assay.trust.seal import with_delegations
+from assay.trust.layout import CLAIMED, TARGETS, Lifetimes, TargetPath
+from assay.trust.seal import MANIFEST, with_delegations
+from assay.trust.verify import require_role_signed
 
 KIND: Final = "claims"
 
@@ -60,6 +63,46 @@ def read_claims(draft: OfflineDraft, now: datetime, lifetimes: Lifetimes) -> Set
     bodies, renewed = _signed_by_holders(root, targets, published, claims, plan["versions"], made, lifetimes)
     bodies[CLAIMED] = with_revocations(bodies[CLAIMED], revoked)
     return SettledClaims(tuple(adopted), tuple(sorted(revoked)), len(claims), {**bodies, TARGETS: renewed})
+
+
+@dataclass(frozen=True, slots=True)
+class SettledFiles:
+    """Which files the developers of settled claims signed, read from a draft. ``of`` verifies each role once."""
+
+    draft: OfflineDraft
+    claims: Mapping[ProjectName, Claim]
+
+    @classmethod
+    def read(cls, draft: OfflineDraft, targets: Targets) -> "SettledFiles":
+        """The settled claims that ``draft`` starts from. Raises VerificationFailed."""
+        published = _published(draft, targets)
+        return cls(draft, {project: claim for role in published.values() for project, claim in claims_in(role).items()})
+
+    def require_signed(self, path: TargetPath, sha256: str, length: int) -> None:
+        """Raise VerificationFailed for a file of a settled project that its developers did not sign.
+
+        Seals are searched before claims: an index in wrong hands would have its own file sealed there for ever.
+        """
+        project = ProjectName(path.split("/")[1])
+        if project not in self.claims or path.endswith(f"/{MANIFEST}"):
+            return
+        signed = _files_of(self.draft, self.claims[project]).get(str(path))
+        if signed is None or (signed.hashes.get("sha256"), signed.length) != (sha256, length):
+            raise VerificationFailed(
+                "the draft would seal a file of a claimed project that its developers did not sign",
+                subject=path,
+                rule="seal-unsigned",
+                expected=f"sha256 {signed.hashes.get('sha256')}" if signed else "nothing under this path",
+                found=f"sha256 {sha256}",
+                next_step="sign nothing; ask the project's developers, and look at the index's machine",
+            )
+
+
+@lru_cache(maxsize=64)
+def _files_of(draft: OfflineDraft, claim: Claim) -> Mapping[str, TargetFile]:
+    envelope = parse_envelope(draft.current_file(claim.role), Targets, claim.role)
+    require_role_signed(claim.delegator(), claim.role, envelope)
+    return envelope.signed.targets
 
 
 def renewed_claims(

@@ -1,8 +1,8 @@
 """The offline half of a sealing: a one-time key is made in memory, signs the seal, and is gone.
 
 What is sealed is what the draft lists; files of merged seals are taken from those seals' signed roles, never from the
-list. The second holder's machine works everything out again and compares: it trusts the first one for one thing alone,
-that the key is gone.
+list, and a file of a settled claim counts only if its developers signed it. The second holder's machine works
+everything out again and compares: it trusts the first one for one thing alone, that the key is gone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ import orjson
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Targets
 
-from assay.keys.claiming import renewed_claims
+from assay.keys.claiming import SettledFiles, renewed_claims
 from assay.keys.offline_draft import CLOCK_TOLERANCE, OfflineDraft
 from assay.keys.spool import Spool
 from assay.model.digests import parse_sha256
@@ -131,8 +131,11 @@ def _grouped(spool: Spool, bits: int) -> Iterator[Iterator[SealedFile]]:
 
 
 def _all_files(draft: OfflineDraft, plan: Mapping[str, Any], targets: Targets) -> Iterator[SealedFile]:
+    settled = SettledFiles.read(draft, targets)
     with (draft.folder / FILES).open("rb") as lines:
-        yield from map(_decoded, lines)
+        for file in map(_decoded, lines):
+            settled.require_signed(file.path, file.sha256, file.length)
+            yield file
     for seal in plan["merged"]:
         yield from _of_seal(draft, seal, targets)
 
