@@ -146,6 +146,49 @@ def test_a_description_that_does_not_render_is_refused_in_the_reader(
     assert refused.rule == "metadata-description"
 
 
+def test_what_lies_in_the_working_folder_is_neither_loaded_nor_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('loaded')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    made = InspectionWorkers(InspectionLimits(), WorkerLimits())
+    try:
+        assert made.inspect(written(tmp_path, SMALL), NAME, "alice").metadata.name == "demo"
+    finally:
+        made.close()
+
+
+IN_A_CHILD = """
+import os, resource, signal, sys
+from assay.index import seccomp
+from assay.index.inspection.worker import _NOT_IN_A_CHILD
+seccomp.forbid(_NOT_IN_A_CHILD)
+parent = os.getppid()
+attempts = {
+    "fork": os.fork,
+    "kill": lambda: os.kill(parent, signal.SIGTERM),
+    "pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(parent), signal.SIGTERM),
+    "limits": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE, (1, 1)),
+    "priority": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+    "processors": lambda: os.sched_setaffinity(parent, {0}),
+}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except PermissionError:
+        print(name, "denied")
+    else:
+        print(name, "allowed")
+"""
+
+
+@pytest.mark.skipif(not seccomp.is_available(), reason="this kernel has no seccomp")
+def test_who_reads_an_archive_reaches_no_other_process() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_CHILD], capture_output=True, text=True, check=True, timeout=60)
+    assert [line for line in done.stdout.splitlines() if not line.endswith("denied")] == []
+    assert len(done.stdout.splitlines()) == 6
+
+
 FORBIDDEN = """
 import os, socket, subprocess, sys
 from assay.index.inspection.worker import confine_reader, warm_up

@@ -29,7 +29,10 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(slots=True)
 class Child:
-    """A program of ours (``python -m <module>``), started again whenever it ends by itself."""
+    """A program of ours (``python -m <module>``), started again whenever it ends by itself.
+
+    Whatever lies in the folder that it is started from, it loads nothing of it (``-P``).
+    """
 
     module: str
     arguments: Sequence[str]
@@ -61,7 +64,7 @@ class Child:
                 time.sleep(RESTART_DELAY_S)
         self._started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self.module, *self.arguments],
+            [sys.executable, "-P", "-m", self.module, *self.arguments],
             stdin=subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES},
             pass_fds=self.descriptors,

@@ -36,11 +36,11 @@ def find_resolver(environ: Mapping[str, str], wanted: Resolver | None) -> tuple[
     path = environ.get("PATH")
     for resolver in (wanted,) if wanted is not None else Resolver:
         if resolver is Resolver.PIP and find_spec("pip") is not None:
-            return resolver, (sys.executable, "-m", "pip")
+            return resolver, (sys.executable, "-P", "-m", "pip")
         if (program := shutil.which(resolver.value, path=path)) is not None:
             return resolver, (program,)
         if find_spec(resolver.value) is not None:
-            return resolver, (sys.executable, "-m", resolver.value)
+            return resolver, (sys.executable, "-P", "-m", resolver.value)
     raise CallerError(
         "neither uv nor pip is here to resolve" if wanted is None else f"{wanted.value} is not here",
         rule="resolver-missing",

@@ -35,7 +35,9 @@ from assay.model.errors import CallerError
 MAX_REQUEST_BYTES: Final = 16_384
 _NEVER = ("socket", "connect", "bind", "listen", "sendto", "execve", "execveat", "ptrace", "mount", "unshare")
 _KERNEL = ("bpf", "add_key", "io_uring_setup", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
-_NOT_IN_A_CHILD = ("clone", "clone3", "fork", "vfork", "kill")
+_PROCESSES = ("clone", "clone3", "fork", "vfork", "prlimit64", "setpriority", "sched_setaffinity")
+_SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "pidfd_send_signal")
+_NOT_IN_A_CHILD = (*_PROCESSES, *_SIGNALS)
 
 
 class Desk:

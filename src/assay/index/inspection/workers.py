@@ -80,7 +80,7 @@ class InspectionWorkers:
             words = [str(theirs.fileno()), str(self._worker.memory_bytes)]
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "assay.index.inspection.worker", *words],
+                    [sys.executable, "-P", "-m", "assay.index.inspection.worker", *words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
