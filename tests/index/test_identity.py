@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Root, Targets
 
+from assay.index.identity import identity_root
 from assay.index.published import TIMESTAMP_NAME
 from assay.index.signer.online import Keyring
 from assay.keys.ceremony.publishing import NEW_IDENTITY
@@ -138,3 +139,4 @@ def test_a_new_identity_is_followed_only_by_those_who_were_told(tmp_path: Path) 
         returning.sees_demo()
     assert (caught.value.rule, caught.value.subject) == ("signature-threshold", ROOT)
     assert Client(index, root).sees_demo()
+    assert identity_root(index.published) == root, "what the index announces from now on"

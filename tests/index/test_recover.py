@@ -9,19 +9,35 @@ from pathlib import Path
 import orjson
 import pytest
 from sqlalchemy import insert, select, update
-from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from assay.index.config import IndexConfig
+from assay.index.config import IndexConfig, TrustConfig
 from assay.index.ledger import Ledger
 from assay.index.ledger.schema import files, outbox, tokens, users
 from assay.index.published import PublishedStore
 from assay.index.recovery.freeze import read_mark, require_thawed
 from assay.index.recovery.notice import render_notice
 from assay.index.recovery.recover import Recovered, Request, recover
+from assay.index.signer.online import Keyring
 from assay.keys.files import load_key_file
+from assay.keys.online import create_online_key
 from assay.model.errors import OperatorError, VerificationFailed
-from assay.trust.envelope import sign_envelope
-from assay.trust.layout import BIN_PREFIX, SNAPSHOT, TIMESTAMP, TargetPath
+from assay.trust.envelope import parse_envelope, sign_envelope
+from assay.trust.layout import (
+    BIN_PREFIX,
+    BINS,
+    CLAIMED_NEW,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    Lifetimes,
+    TargetPath,
+)
+from assay.trust.plan import plan_bins
+from assay.trust.seal import with_delegations
+from index.ledger_index import LedgerIndex
+from index.test_claims import House
 from keys.live_index import LiveIndex
 from keys.room import LOG_KEY, ONLINE, PlanText, Room, start_of
 
@@ -239,3 +255,67 @@ def test_A13_a_log_that_was_rewritten_is_found(index: LiveIndex, tmp_path: Path)
     replace_online_keys(index)
     assert set(index.ask_everybody().values()) == {list(index.uploads.values())[-1]}
     assert PublishedStore(index.folder / "published").read("log/checkpoint") is not None
+
+
+def replace_keys_locally(index: LedgerIndex) -> None:
+    """New online keys for an index whose offline keys are files: what the ceremony does, by hand."""
+    life, keys = Lifetimes(), index.data.keys
+    new = {role: create_online_key(keys, role, None)[1] for role in ONLINE_NAMES}
+    offline = {role: load_key_file(keys.path(role), None) for role in (ROOT, TARGETS, BINS)}
+    state = index.state()
+    root = parse_envelope(state.root, Root, ROOT).signed
+    for role in (TIMESTAMP, SNAPSHOT):
+        root.revoke_key(root.roles[role].keyids[0], role)
+        root.add_key(new[role], role)
+    root.version += 1
+    old = state.targets()
+    assert old.delegations is not None
+    assert old.delegations.roles is not None
+    delegated = dict(old.delegations.roles)
+    delegated[CLAIMED_NEW].keyids = [new[BIN_PREFIX].keyid]
+    added = {new[BIN_PREFIX].keyid: new[BIN_PREFIX]}
+    targets = with_delegations(old, delegated, added, set(), index.now + life.targets)
+    bins = plan_bins([new[BIN_PREFIX]], 1, 2, state.bins().version + 1, index.now + life.bins)
+    for role, body in ((BINS, bins), (TARGETS, targets), (ROOT, root)):
+        index.data.inbox.mkdir(exist_ok=True)
+        path = index.data.inbox / f"{body.version}.{role}.json"
+        path.write_bytes(sign_envelope(body, [offline[role]]))
+
+
+def test_A13_seals_and_claims_stand_through_a_recovery(tmp_path: Path) -> None:
+    """Sealed files are found in their seal, a claimed project's under its developers' key; a forged claim is gone."""
+    house = House(LedgerIndex(tmp_path / "data"), None)  # type: ignore[arg-type]
+    index = house.index
+    house.ana = index.user("ana")
+    index.publish("demo", "1.0", house.ana)
+    index.publish("other", "1.0", house.ana)
+    index.later(days=20)
+    index.sign()
+    house.seal("first")
+    index.later(hours=1)
+    assert house.upload("2.0", None)[0] == "published"
+    assert house.submit(house.role("2.0"))[0] == "published"
+    roles = {version: house.signed_by(version) for version in ("1.0", "2.0")}
+    assert (roles["1.0"] or "").startswith("seal-1")
+    assert roles["2.0"] == "claim-demo"
+    good = index.state().snapshot
+    assert good is not None
+    index.later(hours=1)
+    index.publish("thiefs", "1.0", house.ana)
+    index.later(days=3)
+    index.sign()
+    done = recover(index.data, IndexConfig(trust=TrustConfig(bin_bits=2)), None, Request(good.version), index.now)
+    assert done.counts["added"] == 2, "a file and its page"
+    with pytest.raises(OperatorError, match="frozen"):
+        require_thawed(index.data)
+    replace_keys_locally(index)
+    require_thawed(index.data)
+    index.later(minutes=5)
+    index.publisher = index.new_publisher()
+    index.sign()
+    Keyring(index.data.keys, None).promote(index.publisher.keys)
+    assert {version: house.signed_by(version) for version in roles} == roles
+    assert index.vouched("other", "1.0")
+    assert index.vouched("thiefs", "1.0") is None
+    house.ana = index.principal(index.token("ana"))
+    assert house.upload("3.0", house.role("2.0", "3.0"))[0] == "published"

@@ -28,8 +28,22 @@ from assay.model.names import ProjectName
 from assay.trust.claim_search import all_delegating
 from assay.trust.claims import settled_by
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import BINS, CLAIMED, ROOT, TARGETS, TIMESTAMP, Lifetimes, TargetPath, file_target, page_target
+from assay.trust.layout import (
+    BIN_PREFIX,
+    BINS,
+    CLAIMED,
+    ROOT,
+    TARGETS,
+    TIMESTAMP,
+    Lifetimes,
+    TargetPath,
+    file_target,
+    page_target,
+)
 from assay.trust.witness_memory import quorum_advice
+
+HELD_ROLES = 256
+"""So many roles stay in memory: a whole index's do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,7 @@ def examine(data: DataFolder, now: datetime, lifetimes: Lifetimes, *, hash_blobs
             if page is not None:
                 files += len(page.files)
                 findings += _compare(state, data, ledger, page, hash_blobs)
+            state.trusted.trim(HELD_ROLES, BIN_PREFIX)
         return Examination(projects, files, tuple(findings))
     finally:
         ledger.close()

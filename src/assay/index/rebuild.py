@@ -9,9 +9,10 @@ from assay.index.ledger import Ledger, repair
 from assay.index.signer.state import PublishedState
 from assay.model.names import ProjectName
 from assay.trust.envelope import parse_envelope
-from assay.trust.layout import TIMESTAMP
+from assay.trust.layout import BIN_PREFIX, TIMESTAMP
 
 PAGES_A_TRANSACTION = 200
+HELD_ROLES = 64
 
 
 def as_of(timestamp: bytes, now: datetime) -> datetime:
@@ -45,5 +46,6 @@ def rebuild_ledger(state: PublishedState, ledger: Ledger, now: datetime) -> tupl
 
 def _rebuild(state: PublishedState, ledger: Ledger, projects: list[ProjectName], now: datetime) -> int:
     pages = [page for project in projects if (page := state.page(project)) is not None]
+    state.trusted.trim(HELD_ROLES, BIN_PREFIX)
     with ledger.write() as connection:
         return sum(repair.rebuild_files(connection, page, now) for page in pages)

@@ -155,6 +155,11 @@ class TrustedMetadata:
         """Let a delegated role go, for whoever walks through more roles than memory holds. Its delegator stays."""
         self._roles.pop(role, None)
 
+    def trim(self, most: int, prefix: str) -> None:
+        """Let every delegated role called ``prefix...`` go, once more than ``most`` roles are held."""
+        if len(self._roles) > most:
+            self._roles = {role: signed for role, signed in self._roles.items() if not role.startswith(prefix)}
+
     def role_meta(self, role: str) -> MetaFile:
         """What the current snapshot says of ``role``'s file. Raises when it is not listed or freshness is gone."""
         if self.snapshot is None or not self.snapshot_is_current():
