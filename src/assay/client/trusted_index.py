@@ -5,24 +5,22 @@ the index pull it through from upstream), and counts only if its hash is the one
 """
 
 import asyncio
-import hashlib
 import logging
 import re
-import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay import durable
+from assay.client.kept import MAX_SIDECAR_BYTES, is_kept, read_kept, require_sidecar
 from assay.client.store import MetadataStore
 from assay.fetch import SERVER_REFUSED, Fetcher, Known
 from assay.formats.manifest import manifest_path, require_listed
 from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, parse_page_json
-from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution, DistributionKind
 from assay.model.errors import NotFound, NotFresh, StorageUnavailable, Unreachable, VerificationFailed
@@ -53,11 +51,9 @@ if TYPE_CHECKING:
     from assay.provenance.attestations import VerifiedAttestation
 
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
-MAX_SIDECAR_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
 A_MOMENT = timedelta(seconds=5)
 
-_METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 _VERSION_AT_THE_END, _TAIL_BYTES = re.compile(rb',"version":([1-9][0-9]{0,9})\}\}\Z'), 40
 """Where an index of ours writes a role's version; whatever else is there is only no dictionary."""
@@ -248,7 +244,7 @@ class TrustedIndex:
             target = await self._vouched(distribution, entry)
             path = await bringing
         if entry.core_metadata is not None and distribution.kind is DistributionKind.WHEEL:
-            await asyncio.to_thread(_require_sidecar, path, distribution, entry)
+            await asyncio.to_thread(require_sidecar, path, distribution, entry)
         evidence = await self.evidence(distribution, path)
         rings = rings_of(await self._current(), target)
         return VerifiedFile(path, target.length, target.sha256, distribution.filename, target.custom, evidence, rings)
@@ -271,7 +267,7 @@ class TrustedIndex:
     async def _brought(self, distribution: Distribution, entry: PageFile) -> Path:
         """Where the file is that the verified page names, whole; downloaded where it was not kept from before."""
         path = self._files / entry.sha256
-        if not await asyncio.to_thread(_is_kept, path, entry.sha256):
+        if not await asyncio.to_thread(is_kept, path, entry.sha256):
             await self._download(distribution, entry, path)
         return path
 
@@ -300,7 +296,7 @@ class TrustedIndex:
         """Where the file is on this machine already, whole and as it is vouched for; None where it is not."""
         target = await self.target(file_target(distribution))
         path = self._files / target.sha256
-        return path if await asyncio.to_thread(_is_kept, path, target.sha256) else None
+        return path if await asyncio.to_thread(is_kept, path, target.sha256) else None
 
     def provenance_checks(self) -> "ProvenanceChecks":
         """The checks of this index's signatures; their libraries are loaded only where somebody signs."""
@@ -381,7 +377,7 @@ class TrustedIndex:
         if entry.core_metadata is None:
             raise NotFound("this file has no metadata sidecar", subject=distribution.filename)
         kept = self._files / entry.core_metadata
-        data = await asyncio.to_thread(_read_kept, kept)
+        data = await asyncio.to_thread(read_kept, kept)
         if data is not None and sha256_of(data) == entry.core_metadata:
             return data
         url = f"{self.url}{file_target(distribution)}.metadata"
@@ -478,50 +474,3 @@ def _speaks_of_signing(page: ProjectPage, entry: PageFile) -> bool:
     """Whether anybody says anything about who signs this file; of most files nobody does."""
     beside = entry.signature or entry.provenance or entry.upstream_provenance
     return bool(beside or page.signers.certificates or page.signers.publishers)
-
-
-def _is_kept(path: Path, sha256: Sha256) -> bool:
-    """Whether the kept copy is still whole; hashed again at every use."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except FileNotFoundError:
-        return False
-
-
-def _read_kept(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _require_sidecar(path: Path, distribution: Distribution, entry: PageFile) -> None:
-    """What resolvers read from the sidecar must be what the wheel itself says (threat A8)."""
-    with path.open("rb") as stream:
-        if entry.upstream_url is None:
-            data = read_wheel_metadata(stream, distribution.filename)
-        else:
-            data = _read_foreign_metadata(stream, distribution.filename)
-    if sha256_of(data) != entry.core_metadata:
-        raise VerificationFailed(
-            "the wheel's own METADATA is not the sidecar that was shown for it",
-            subject=distribution.filename,
-            rule="sidecar",
-            expected=f"sha256 {entry.core_metadata}",
-            found=f"sha256 {sha256_of(data)}",
-        )
-
-
-def _read_foreign_metadata(stream: BinaryIO, filename: str) -> bytes:
-    """METADATA of a wheel that never went through our admission, as installers read it: odd names are tolerated."""
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            names = [name for name in archive.namelist() if _METADATA.match(name)]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > MAX_SIDECAR_BYTES:
-                raise ValueError(f"{len(names)} METADATA files")
-            return archive.read(names[0])
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
-        raise VerificationFailed(
-            "not a readable wheel", subject=filename, rule="wheel-unreadable", found=str(error)
-        ) from error
