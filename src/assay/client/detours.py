@@ -126,7 +126,7 @@ def _read(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as stream:
             document = tomllib.loads(stream.read(MAX_CONFIG_BYTES).decode("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return _table(_table(document, "tool"), "uv") if path.name == "pyproject.toml" else document
 

@@ -214,7 +214,7 @@ def decode_bundle(data: bytes) -> Bundle:
             raise ValueError("unknown version")
         optional = {role: document[role].encode() for role in (TIMESTAMP, SNAPSHOT) if role in document}
         return Bundle(document["url"], document["root"].encode(), **optional)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CallerError("not a trust bundle", found=f"{type(error).__name__}: {error}") from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from securesystemslib.signer import Key, Signer, SSlibKey
 from tuf.api.metadata import Root, Targets
 
+from assay import durable
 from assay.keys.ceremony.building import keys_named
 from assay.keys.custody import key_file_uri, open_signer
 from assay.keys.files import Scheme, create_key_file
@@ -115,7 +116,9 @@ def promote_successor(
     if not successor.exists():
         return False
     open_signer(key_file_uri(successor, encrypted=encrypted), public_key, secrets)
-    successor.replace(folder.path(role))
+    with durable.storage_errors():
+        successor.replace(folder.path(role))
+        durable.sync(successor.parent)
     return True
 
 

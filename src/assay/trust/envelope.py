@@ -53,7 +53,7 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
                 raise ValueError(f"two signatures of key {signature.keyid}")
             signatures[signature.keyid] = signature
         return Envelope(read, payload, signatures, data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VerificationFailed(
             "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
         ) from error

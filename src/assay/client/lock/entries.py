@@ -83,7 +83,7 @@ def read_toml(lock: LockText) -> Mapping[str, Any]:
     """The file's tables. Raises CallerError."""
     try:
         return tomllib.loads(lock.text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError, too
         raise lock.refused(f"not TOML: {error}") from error
 
 
@@ -124,5 +124,9 @@ def pinned(
 
 
 def filename_of(url_or_path: str) -> str:
-    """The last part of a URL's or file's path."""
-    return unquote(urlsplit(url_or_path).path.replace("\\", "/").rpartition("/")[2])
+    """The last part of a URL's or file's path; of what only looks like a URL, of its text."""
+    try:
+        path = urlsplit(url_or_path).path
+    except ValueError:
+        path = url_or_path
+    return unquote(path.replace("\\", "/").rpartition("/")[2])

@@ -203,7 +203,7 @@ def build_requires(path: Path, filename: str) -> Sequence[str]:
             data = member.read(MAX_PYPROJECT_BYTES) if member is not None else b""
         table = tomllib.loads(data.decode("utf-8")).get("build-system", {})
         return tuple(map(str, table.get("requires", DEFAULT_BACKEND)))
-    except (KeyError, OSError, tarfile.TarError, ValueError, AttributeError, TypeError):
+    except (KeyError, OSError, tarfile.TarError, ValueError, AttributeError, TypeError, RecursionError):
         return DEFAULT_BACKEND
 
 
