@@ -54,7 +54,7 @@ def spoil_tree(document: Any, random: Random) -> Any:
             case 2 if isinstance(holder, dict):
                 holder[random.choice(["", "..", "x" * 600, "\u0000", f"{key}/", "signed"])] = holder.pop(key)
             case _:
-                holder[key] = random.choice([*HOSTILE, _deep(900)])
+                holder[key] = random.choice([*HOSTILE, _deep(300)])
     return spoilt
 
 

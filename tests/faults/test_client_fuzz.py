@@ -158,7 +158,7 @@ def test_signed_but_hostile_roles(random: Random, tmp_path: Path) -> None:
         index.files[name] = _signed(document, signer) or index.files[name]
         ours = verdict(AssayClient(INDEX.root_bytes() if role != ROOT else index.root_bytes()), index, path)
         theirs = verdict_of_stock(StockClient(index.root_bytes(), tmp_path / str(number)), index, path)
-        assert ours in ("refused", "none", theirs), (role, document)
+        assert ours in ("refused", "none", theirs), (role, orjson.dumps(document))
 
 
 def verdict_of_stock(client: StockClient, index: Simulator, path: str) -> str:

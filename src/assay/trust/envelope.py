@@ -38,6 +38,7 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
         signed, listed = document["signed"], document["signatures"]
         if signed["_type"] != kind.type:
             raise ValueError(f"type is {signed['_type']!r}, expected {kind.type!r}")
+        _require_plain(signed)
         if len(listed) > MAX_SIGNATURES:
             raise ValueError(f"{len(listed)} signatures, at most {MAX_SIGNATURES} are read")
         if kind is Snapshot:
@@ -57,6 +58,24 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
         raise VerificationFailed(
             "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _require_plain(signed: dict[str, Any]) -> None:
+    """Raise ValueError where python-tuf reads null as a default, or believes the type of a delegation's names."""
+    _require_types(signed, version=int, spec_version=str, expires=str)
+    if signed["_type"] == Root.type:
+        _require_types(signed, consistent_snapshot=bool)
+    for role in (signed.get("delegations") or {}).get("roles") or ():
+        _require_types(role, name=str, terminating=bool)
+        for name in ("paths", "path_hash_prefixes", "keyids"):
+            if not all(type(text) is str for text in role.get(name) or ()):
+                raise ValueError(f"{name} of {role['name'][:100]} are not texts")
+
+
+def _require_types(document: dict[str, Any], **kinds: type) -> None:
+    for name, kind in kinds.items():
+        if type(document[name]) is not kind:
+            raise ValueError(f"{name} is not {kind.__name__}, but {type(document[name]).__name__}")
 
 
 def sign_envelope(signed: Root | Timestamp | Snapshot | Targets, signers: Sequence[Signer]) -> bytes:
