@@ -127,6 +127,8 @@ def test_B1_a_private_name_that_nobody_uploaded_yet_is_not_the_upstreams(index: 
         ("d_emo", "name-confusable"),
         ("asyncio", "name-standard-library"),
         ("Json", "name-standard-library"),
+        ("distutils", "name-standard-library"),
+        ("compression", "name-standard-library"),
     ],
 )
 def test_B2_a_name_that_looks_like_another_is_refused(

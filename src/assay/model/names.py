@@ -15,7 +15,13 @@ POLICY_PROJECT = ProjectName("assay-policy")
 """Its releases are the organisation's policy: administrators register it, and it never comes from an upstream."""
 _LEGAL = re.compile(r"\A[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _RUNS = re.compile(r"[-_.]+")
-_STANDARD_LIBRARY = frozenset(module.lower() for module in sys.stdlib_module_names)
+_OF_OTHER_PYTHONS = (
+    *("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp"),
+    *("lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau"),
+    *("telnetlib", "uu", "xdrlib", "annotationlib", "compression", "profiling", "tomllib"),
+)
+"""Modules that the standard library has had, or has, between Python 3.11 and 3.15, whichever runs this."""
+_STANDARD_LIBRARY = frozenset(module.lower() for module in (*sys.stdlib_module_names, *_OF_OTHER_PYTHONS))
 _CONFUSABLE = str.maketrans({"l": "1", "i": "1", "o": "0"})
 
 

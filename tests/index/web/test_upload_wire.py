@@ -298,3 +298,23 @@ def test_tls(index: FolderIndex, tmp_path: Path) -> None:
         with web.connect() as plain, context.wrap_socket(plain, server_hostname="localhost") as client:
             client.sendall(b"POST /legacy/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             assert client.recv(1000).startswith(b"HTTP/1.1 403 authentication is needed")
+
+
+@pytest.mark.parametrize("first", ["name", "content"])
+@pytest.mark.parametrize(("room", "status"), [(len(BYTES), 200), (len(BYTES) - 1, 413), (-5, 413)])
+def test_a_project_without_room_refuses_the_file_while_it_comes(
+    index: FolderIndex, first: str, room: int, status: int
+) -> None:
+    asked: list[str] = []
+
+    def project_room(name: str) -> int:
+        asked.append(name)
+        return room
+
+    sent = sorted(parts(), key=lambda part: ('name="name"' in part[0]) if first == "content" else 0)
+    with running(index.services(project_room=project_room)) as web:
+        answer = post(web, body(sent))
+    assert answer.status == status
+    assert asked == ["demo"]
+    if status == 413:
+        assert "the project has no room for this file" in answer.reason

@@ -65,6 +65,7 @@ class FormReader:
         self._max_file_bytes = max_file_bytes
         self._too_large: TooLarge = too_large_file(max_file_bytes)
         self._is_limited = False
+        self._project: str | None = None
         self._fields: list[tuple[str, str]] = []
         self._text_bytes = 0
         self._content = bytearray()
@@ -124,9 +125,7 @@ class FormReader:
     @property
     def unlimited_project(self) -> str | None:
         """The project that the form names, once the file has begun and until ``limit_file``."""
-        if self._is_limited or self._filename is None:
-            return None
-        return next((value for name, value in self._fields if name == "name"), None)
+        return self._project if self._filename is not None and not self._is_limited else None
 
     def limit_file(self, project: str, max_bytes: int) -> None:
         """Allow the file no more than ``max_bytes``, the room in ``project``. Raises TooLarge where it has more."""
@@ -208,6 +207,7 @@ class FormReader:
         elif name != CONTENT:
             try:
                 self._fields.append((name, data.decode("utf-8")))
+                self._project = self._fields[-1][1] if name == "name" else self._project
             except UnicodeDecodeError as error:
                 raise _refused(name, "this field is not UTF-8") from error
 
