@@ -29,6 +29,7 @@ from securesystemslib.signer import CryptoSigner
 from assay.index.config import DataFolder
 from assay.index.ledger import Ledger, accounts
 from assay.index.ledger.publications import outbox_state
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.changes import AddCertificate, AddPublisher, SignerChange
 from assay.index.provenance.events import propose_change
 from assay.index.provenance.registry import publisher_members
@@ -214,6 +215,7 @@ def _register(index: Assay, company: Company, kind: str, names: list[str]) -> No
             if kind == "attested":
                 change = AddPublisher(project, members, company.root, optional=False)
             if kind != "bare":
+                Approvals(DataFolder(index.data).inbox).give(change)
                 seqs.append(propose_change(connection, change, "bench", now))
     while True:
         with ledger.read() as connection:

@@ -12,11 +12,19 @@ from assay.formats.pages import PageFile, file_url
 from assay.index.ledger.publications import propose
 from assay.index.ledger.schema import files
 from assay.index.proposals import ProposedFile, PublishFiles
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.attach import Attach
-from assay.index.provenance.changes import AddCertificate, AddPublisher, EndCertificate, EndPublisher, RevokeCertificate
+from assay.index.provenance.changes import (
+    AddCertificate,
+    AddPublisher,
+    EndCertificate,
+    EndPublisher,
+    RevokeCertificate,
+    SignerChange,
+)
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import parse_distribution
-from assay.model.errors import AssayError, InvalidUpload, RefusedByPolicy, VerificationFailed
+from assay.model.errors import AssayError, InvalidUpload, RefusedByPolicy, SignerRefused, VerificationFailed
 from assay.policy.model import ExpectedAttester, Layer, Mode, Policy, Projects, Rule
 from client.small_distributions import wheel_metadata
 from index.ledger_index import DEMO, wheel_name
@@ -97,7 +105,7 @@ def proposed(index: SigningIndex, version: str, **beside: Sha256) -> PublishFile
     return PublishFiles(DEMO, "upload", (ProposedFile(parse_distribution(filename), entry, {}, **beside),))
 
 
-def outcome(index: SigningIndex, proposal: PublishFiles | Attach) -> str | None:
+def outcome(index: SigningIndex, proposal: PublishFiles | Attach | SignerChange) -> str | None:
     """Propose behind admission's back, in a ledger that forgot its files; the signer's refusal, or None."""
     with index.write() as connection:
         connection.execute(delete(files))
@@ -192,6 +200,30 @@ def test_B16_a_file_without_its_evidence_is_not_signed_whatever_admission_forgot
     by_mallory = signed.blobs.store_bytes(mallory.sign(EVIL))
     assert "nobody registered" in str(outcome(signed, proposed(signed, "6.6", signature=by_mallory)))
     assert signed.page().file(NEW) is None
+
+
+def test_B16_who_signs_is_not_changed_through_the_ledger(
+    signed: SigningIndex, dora: Developer, mallory: Developer, machines: list[Client]
+) -> None:
+    """Also not by what the operator once asked for, and the ledger still remembers."""
+    asked = AddCertificate(DEMO, mallory.certificate, optional=False)
+    signed.change(asked)
+    signed.change(EndCertificate(DEMO, mallory.fingerprint, distrust=True))
+    before = signed.page().signers
+    for change in (
+        asked,
+        AddCertificate(DEMO, dora.certificate, optional=True),
+        EndCertificate(DEMO, dora.fingerprint, distrust=False),
+        RevokeCertificate(DEMO, dora.fingerprint, dora.revocation),
+        AddPublisher(DEMO, members(FORGE), None, optional=True),
+    ):
+        with pytest.raises(SignerRefused) as refusal:
+            Approvals(signed.data.inbox).require(change)
+        assert refusal.value.rule == "signers-not-approved"
+        assert refusal.value.what in str(outcome(signed, change))
+    assert signed.page().signers == before
+    for machine in machines:
+        machine.install()
 
 
 def test_B16_evidence_of_a_published_file_cannot_be_proposed_away(

@@ -24,7 +24,9 @@ def rules_in_the_code() -> set[str]:
 
 def test_every_rule_is_documented_and_none_is_made_up() -> None:
     documented = re.findall(r"^\| `([a-z0-9-]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
-    assert sorted(documented) == sorted(rules_in_the_code())
+    of_policy = re.findall(r'rule="([a-z0-9-]+)"', (SOURCE / "policy" / "rules.py").read_text())
+    assert len(documented) == len(set(documented))
+    assert rules_in_the_code() <= set(documented) <= {*rules_in_the_code(), *of_policy}
 
 
 def test_every_rule_is_provoked_by_a_test() -> None:

@@ -19,6 +19,7 @@ from assay.client.trusted_index import TrustedIndex, VerifiedFile
 from assay.fetch import Fetcher
 from assay.formats.upload_form import FileDigests, parse_upload_form
 from assay.index.ledger import accounts
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.changes import SignerChange
 from assay.index.provenance.offices import SignersOffice
 from assay.index.web.cache import PublishedCache
@@ -139,7 +140,9 @@ class SigningIndex(LedgerIndex):
     def change(self, change: SignerChange) -> None:
         """Change who signs, as the operator's command does, and publish it."""
         with self.write() as connection:
-            seq = SignersOffice(self.published).propose(connection, change, "operator", self.now)
+            seq = SignersOffice(self.published, Approvals(self.data.inbox)).propose(
+                connection, change, "operator", self.now
+            )
         self.settle(seq)
 
     @contextmanager

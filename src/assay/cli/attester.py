@@ -7,6 +7,7 @@ import click
 from assay.cli.desk import ACTOR, data_option, ledger_of, now, settle
 from assay.cli.output import json_option, print_result
 from assay.index.config import DataFolder
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.changes import AddPublisher, EndPublisher, SignerChange
 from assay.index.provenance.offices import SignersOffice
 from assay.index.provenance.registry import describe_members, publisher_members
@@ -143,4 +144,5 @@ def _change(change: SignerChange, members: PublisherMembers, data: Path, *, as_j
 
 
 def _office(data: Path) -> SignersOffice:
-    return SignersOffice(PublishedStore(DataFolder(data.resolve()).published))
+    folder = DataFolder(data.resolve())
+    return SignersOffice(PublishedStore(folder.published), Approvals(folder.inbox))

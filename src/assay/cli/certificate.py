@@ -8,6 +8,7 @@ import click
 from assay.cli.desk import ACTOR, data_option, ledger_of, now, settle
 from assay.cli.output import json_option, print_result
 from assay.index.config import DataFolder
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.changes import AddCertificate, EndCertificate, RevokeCertificate, SignerChange
 from assay.index.provenance.offices import SignersOffice
 from assay.index.published import PublishedStore
@@ -106,7 +107,8 @@ def _change(change: SignerChange, fingerprint: str, data: Path, *, as_json: bool
 
 
 def _office(data: Path) -> SignersOffice:
-    return SignersOffice(PublishedStore(DataFolder(data.resolve()).published))
+    folder = DataFolder(data.resolve())
+    return SignersOffice(PublishedStore(folder.published), Approvals(folder.inbox))
 
 
 def _uncommented(revocation: bytes) -> bytes:

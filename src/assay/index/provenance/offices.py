@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from assay.formats.pages import parse_page_json
 from assay.index.ledger import accounts
+from assay.index.provenance.approvals import Approvals
 from assay.index.provenance.changes import SignerChange
 from assay.index.provenance.events import propose_change
 from assay.index.provenance.registry import certificate_name, change_signers, read_pinned
@@ -23,6 +24,7 @@ class SignersOffice:
     """The signers of projects, as published; changes go through the ledger to the signer."""
 
     published: PublishedStore
+    approvals: Approvals
 
     def signers(self, project: ProjectName) -> Signers:
         """Everybody who ever was expected to sign for ``project``."""
@@ -40,4 +42,5 @@ class SignersOffice:
         if accounts.find_project(connection, change.project) is None:
             raise NotFound("no such project", subject=change.project, next_step="create it: assay project create NAME")
         change_signers(self.signers(change.project), change, self.published.read, now)
+        self.approvals.give(change)
         return propose_change(connection, change, actor, now)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay import durable
+from assay.index.provenance.approvals import Approvals
 from assay.keys.ceremony.publishing import NEW_IDENTITY
 from assay.model.digests import Sha256, parse_sha256, sha256_of
 from assay.model.errors import SignerRefused
@@ -23,6 +24,7 @@ class Inbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._refused: set[str] = set()
+        self.approvals = Approvals(folder)
 
     def waiting(self) -> dict[str, tuple[int, bytes]]:
         """Role -> version and file, the lowest version of each role first in line."""

@@ -16,6 +16,7 @@ from assay.index.ledger import publications as ledger_rows
 from assay.index.ledger.publications import Head, Intent
 from assay.index.log import LogWriter, log_after, no_log_key
 from assay.index.proposals import PublishFiles
+from assay.index.provenance.changes import SignerChange
 from assay.index.published import PublishedStore
 from assay.index.signer.apply import Applied, apply_proposals
 from assay.index.signer.bulk import BulkPublication
@@ -265,7 +266,8 @@ class Publisher:
     def _publish(self, intent: Intent) -> None:
         offline = self._verified(self._inbox.read(intent.offline), intent.time)
         claims = PublishedClaims(self._state, offline)
-        signing = SigningChecks(self._checks.blobs, self._published.read, self._checks.upstream_root)
+        require = self._inbox.approvals.require
+        signing = SigningChecks(self._checks.blobs, self._published.read, require, self._checks.upstream_root)
         applied = apply_proposals(
             intent.rows,
             self._state.page,
@@ -290,6 +292,9 @@ class Publisher:
         if draft.log is not None:
             self._log.grown(draft.log)
         self._inbox.clear(intent.offline)
+        for row in intent.rows:
+            if isinstance(row.proposal, SignerChange):
+                self._inbox.approvals.take_back(row.proposal)
         self._number = head.publication
         self._state = PublishedState(self._published, draft.root or self._state.root, trusted)
         self._keys = self._keys_for(offline)

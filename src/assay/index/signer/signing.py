@@ -34,11 +34,13 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 class SigningChecks:
     """Checks of one publication. ``published``: the published files; ``staged``: those that this one adds.
 
-    ``upstream_root``: the trust root of the upstream's attestations, None for Sigstore's.
+    ``require_approval`` refuses a change that the operator did not ask for. ``upstream_root``: the trust root of the
+    upstream's attestations, None for Sigstore's.
     """
 
     blobs: BlobStore
     published: Callable[[str], bytes | None]
+    require_approval: Callable[[SignerChange], None]
     upstream_root: bytes | None = None
     staged: dict[str, bytes] = field(default_factory=dict)
 
@@ -50,6 +52,7 @@ class SigningChecks:
         """The page after a change of its signers. Raises as ``change_signers`` does."""
         page = before or ProjectPage(change.project, "upload", ())
         _require_standing(page)
+        self.require_approval(change)
         changed = change_signers(page.signers, change, self.read, page_moment(page, now))
         self.staged |= changed.files
         return replace(page, signers=changed.signers)
