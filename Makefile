@@ -1,5 +1,5 @@
 # Every habit is one command; each does all of its own set-up. See CONTRIBUTING.md.
-.PHONY: lock demo test lint format bench bench-seal fuzz torture attacks honest docs clean setup system installers
+.PHONY: lock demo test lint format bench scale bench-seal fuzz torture attacks honest docs clean setup system installers
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,11 @@ honest: $(STAMP)  ## ten thousand random honest operations, and not one false re
 bench: $(STAMP)  ## speed, side by side with peers on this machine
 	sh scripts/system-packages bench
 	$(BIN)/python bench/run.py
+
+SIZES := 10000 100000 1000000 8000000
+scale: $(STAMP)  ## the engine at SIZES files: import, open, uploads, memory, clients; hours and 30 GB for the largest
+	$(BIN)/python bench/scale.py $(SIZES)
+	$(BIN)/python bench/scale.py --signed-only $(SIZES)
 
 bench-seal: $(STAMP)  ## one sealing ceremony of FILES files: time, memory, sizes of roles
 	$(BIN)/python bench/seal.py $(FILES)

@@ -31,10 +31,15 @@ _COMMON = st.fixed_dictionaries(
 
 
 def _outcome(kind: Any, document: dict[str, Any]) -> Any:
-    """What ``kind`` writes of what it reads, or that it refuses."""
+    """What ``kind`` writes of what it reads, or that it refuses.
+
+    A stock client refuses what is not written again as it was, too: that is what it verifies signatures of.
+    """
     try:
         signed = kind.from_dict(copy.deepcopy(document))
         again = signed.to_dict()
+        if again != document:
+            return "refused"
         return again, [signed.targets[name].length for name in signed.targets] if kind.type == "targets" else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return "refused"

@@ -47,6 +47,8 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
         else:
             payload = canonical.encode(signed)
             read = (LeanTargets if kind is Targets else kind).from_dict(signed)
+            if kind is not Targets and canonical.encode(read.to_dict()) != payload:
+                raise ValueError("not as it would be written")  # a default that python-tuf fills in
         signatures: dict[str, Signature] = {}
         for entry in listed:
             signature = Signature.from_dict(entry)

@@ -6,6 +6,7 @@ each is most of what a stock client spends. Invariant: these classes refuse what
 """
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from copy import deepcopy
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -84,14 +85,16 @@ class LeanTargets(Targets):
     @classmethod
     def from_dict(cls, signed_dict: Raw) -> "LeanTargets":
         """As ``Targets.from_dict``, with the same errors."""
-        version, spec_version, expires = cls._common_fields_from_dict(signed_dict)
+        version, spec_version, expires = _common_fields(cls, signed_dict)
         raw = signed_dict.pop("targets")
         delegations = None
         if "delegations" in signed_dict:
-            delegations = Delegations.from_dict(signed_dict.pop("delegations"))
+            given = signed_dict.pop("delegations")
+            delegations = Delegations.from_dict(deepcopy(given))
+            _require_said_in_full(delegations.to_dict(), given)
         for path, target in raw.items():
             if not _is_plain_target(target):
-                _read_target(path, target)
+                _require_said_in_full(_read_target(path, target).to_dict(), target)
         return cls(version, spec_version, expires, raw, delegations, signed_dict)
 
     def to_dict(self) -> Raw:
@@ -123,18 +126,31 @@ class LeanSnapshot(Snapshot):
     @classmethod
     def from_dict(cls, signed_dict: Raw) -> "LeanSnapshot":
         """As ``Snapshot.from_dict``, with the same errors."""
-        version, spec_version, expires = cls._common_fields_from_dict(signed_dict)
+        version, spec_version, expires = _common_fields(cls, signed_dict)
         raw, is_plain = signed_dict.pop("meta"), True
         for name, meta in raw.items():
             listed = meta["version"]
             if not (len(meta) == 1 and type(listed) is int and listed > 0):
-                _read_meta(name, meta)
+                _require_said_in_full(_read_meta(name, meta).to_dict(), meta)
                 is_plain = False
         return cls(version, spec_version, expires, raw, signed_dict, is_plain=is_plain)
 
     def to_dict(self) -> Raw:
         """As ``Snapshot.to_dict``."""
         return {**self._common_fields_to_dict(), "meta": raw_listings(self)}
+
+
+def _common_fields(kind: type[Signed], signed_dict: Raw) -> tuple[int, str, datetime]:
+    version, spec_version, expires = kind._common_fields_from_dict(signed_dict)
+    if version is None or spec_version is None:
+        raise ValueError("no version")
+    return version, spec_version, expires
+
+
+def _require_said_in_full(read: Raw, given: Raw) -> None:
+    """Refuse what python-tuf reads as a default: it signs and verifies what it writes again, not what was there."""
+    if read != given:
+        raise ValueError("not as it would be written")
 
 
 def integral_member(signed: Signed) -> str | None:

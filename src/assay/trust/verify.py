@@ -15,7 +15,7 @@ from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
 from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from assay.model.digests import Sha256, parse_sha256
-from assay.model.errors import NotFresh, VerificationFailed
+from assay.model.errors import AssayError, NotFresh, VerificationFailed
 from assay.trust.envelope import Envelope, T, parse_envelope
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, TargetPath
 from assay.trust.lean import raw_listings
@@ -185,7 +185,11 @@ class TrustedMetadata:
         custom = file.unrecognized_fields.get("custom", {})
         if not isinstance(custom, dict):
             raise VerificationFailed("custom is not an object", subject=path, rule="malformed")
-        return VerifiedTarget(path, file.length, parse_sha256(file.hashes["sha256"]), custom, role)
+        try:
+            sha256 = parse_sha256(file.hashes["sha256"])
+        except AssayError as error:
+            raise VerificationFailed("no SHA-256 for this target", subject=path, rule="malformed") from error
+        return VerifiedTarget(path, file.length, sha256, custom, role)
 
     # --- checks -----------------------------------------------------------------------------------------------
 
