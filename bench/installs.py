@@ -93,7 +93,8 @@ class Bench:
         client, pip = folder / "client", folder / "pip"
         source = folder / "source"  # the installed wheel, not this working tree, as a user has it
         shutil.copytree(HERE / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / "docs").mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE", "docs/refusals.md"):
             shutil.copy(HERE / name, source / name)
         subprocess.run([UV, "venv", "-q", str(client)], check=True)
         subprocess.run([UV, "pip", "install", "-q", "--compile-bytecode", "-p", str(client), str(source)], check=True)

@@ -30,6 +30,8 @@ STALL_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 32
 MAX_IDLE_PER_HOST = 16
 MAX_REDIRECTS = 10
+MAX_BREAKS = 2
+"""So often a download that broke off begins again."""
 
 OK, NOT_MODIFIED, NOT_FOUND, REFUSED = 200, 304, 404, 451
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -138,28 +140,32 @@ class Fetcher:
     async def download(self, url: str, path: Path, *, length: int) -> Sha256 | None:
         """Write exactly ``length`` bytes from ``url`` to the new file ``path``; returns their SHA-256, None for 404.
 
-        Raises VerificationFailed as soon as there are more bytes, or when there are fewer.
+        Raises VerificationFailed as soon as there are more bytes, or when there are fewer: at once where the server
+        says so, else when it hangs up twice at the same place, which networks do not.
         """
-        async with self._open(url, length, {"Accept-Encoding": "identity"}) as opened:
-            if opened.head.status != OK:
-                return None
+        broke_off: list[int] = []
+        while True:
             digest, received = hashlib.sha256(), 0
-            with _new_file(path) as write:
-                while chunk := await _read(opened.connection):
-                    received += len(chunk)
-                    if received > length:
-                        raise _too_long(url, length)
-                    digest.update(chunk)
-                    write(chunk)
-            if received < length:
-                raise VerificationFailed(
-                    "the answer is shorter than vouched for",
-                    subject=url,
-                    rule="length",
-                    expected=f"{length} bytes",
-                    found=f"{received} bytes",
-                )
-            return Sha256(digest.hexdigest())
+            async with self._open(url, length, {"Accept-Encoding": "identity"}) as opened:
+                if opened.head.status != OK:
+                    return None
+                with _new_file(path) as write:
+                    try:
+                        while chunk := await _read(opened.connection):
+                            received += len(chunk)
+                            if received > length:
+                                raise _too_long(url, length)
+                            digest.update(chunk)
+                            write(chunk)
+                    except ConnectionError:
+                        broke_off.append(received)
+                        if len(broke_off) > MAX_BREAKS:
+                            raise
+                if received == length:
+                    return Sha256(digest.hexdigest())
+                if not broke_off or broke_off.count(received) > 1:
+                    raise _too_short(url, length, received)
+            await asyncio.to_thread(path.unlink)
 
     @asynccontextmanager
     async def _open(self, url: str, max_bytes: int, headers: Mapping[str, str]) -> AsyncIterator[_Opened]:
@@ -365,6 +371,16 @@ def _not_given(url: str, head: AnswerHead) -> Unreachable:
         return Unreachable("the server refuses to give this", subject=url, rule=SERVER_REFUSED, found=reason)
     found = f"{head.status} {reason}".strip()
     return Unreachable("the server did not give this", subject=url, expected="status 200", found=found)
+
+
+def _too_short(url: str, length: int, received: int) -> VerificationFailed:
+    return VerificationFailed(
+        "the answer is shorter than vouched for",
+        subject=url,
+        rule="length",
+        expected=f"{length} bytes",
+        found=f"{received} bytes",
+    )
 
 
 def _too_long(url: str, max_bytes: int) -> VerificationFailed:

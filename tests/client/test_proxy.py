@@ -174,12 +174,12 @@ def test_a_failure_is_one_line_that_installers_show(bench: Bench, error: AssayEr
 
 
 def test_after_a_refused_page_no_file_is_handed_out(bench: Bench) -> None:
-    async def both(asker: Asker) -> tuple[int, int, list[str]]:
+    async def both(asker: Asker) -> tuple[int, int, str, list[str]]:
         page = await asker.get("https://private.example/simple/demo/", Accept=JSON_TYPE)
         file = await asker.get(UPSTREAM_FILES + DEMO)
-        return page.status, file.status, list(asker.rules())
+        return page.status, file.status, json.loads(file.body)["rule"], list(asker.rules())
 
-    assert ask(bench, both) == (403, 451, ["host-not-covered"])
+    assert ask(bench, both) == (403, 451, "after-refusal", ["host-not-covered"])
 
 
 def test_a_reason_with_line_breaks_stays_one_header_line(bench: Bench) -> None:

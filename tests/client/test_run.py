@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from assay.client.proxy.authority import Authority
 from assay.client.proxy.location import Origin
 from assay.client.proxy.passing import way_out
 from assay.client.run import render_report, run_verified
-from assay.model.errors import CallerError, NotFresh
+from assay.model.errors import CallerError, NotFresh, OperatorError
 from client.memory_source import UPSTREAM_FILES, UPSTREAM_SIMPLE
 from client.proxied import Bench
 
@@ -59,9 +60,29 @@ def test_a_command_that_does_not_exist(bench: Bench) -> None:
 
 
 def test_a_policy_that_lets_a_covered_index_pass_is_a_contradiction(bench: Bench) -> None:
-    with pytest.raises(CallerError, match="covered index"):
+    with pytest.raises(CallerError, match="covered index") as refused:
         bench.with_policy(allow_hosts=("*.example",)).run(*python(""))
+    assert refused.value.rule == "policy-contradiction"
     assert bench.source.refreshed == 0
+
+
+def test_a_working_folder_that_is_gone(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(CallerError) as refused:
+        bench.run(*python(""))
+    assert refused.value.rule == "working-folder"
+
+
+def test_where_there_are_no_namespaces_a_strict_run_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS and Windows."""
+    setting = replace(bench.setting, is_strict=True)
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(OperatorError) as refused:
+        asyncio.run(run_verified(python(""), setting))
+    assert refused.value.rule == "strict-unavailable"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -103,7 +103,7 @@ ALL = [
     Tool(
         "uv-tool-install",
         {},
-        [(UV, "tool", "install", "--python", PYTHON, "--with", "fromsource", "alpha")],
+        [(UV, "tool", "install", "--force", "--python", PYTHON, "--with", "fromsource", "alpha")],
         where="tools",
         environ={"UV_TOOL_DIR": "tools", "UV_TOOL_BIN_DIR": "bin"},
     ),

@@ -18,7 +18,7 @@ def describe(error: AssayError) -> str:
     for label, value in (
         ("expected", error.expected),
         ("found", error.found),
-        ("rule", error.rule),
+        ("rule", f"{error.rule}   (assay explain --rule {error.rule})"),
         ("reading", READINGS[error.reading]),
         ("next", error.next_step),
     ):

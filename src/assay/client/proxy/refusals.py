@@ -139,7 +139,7 @@ def _render_one(refusal: Refusal) -> str:
         lines.append(f"    expected    {error.expected}")
     if error.found is not None:
         lines.append(f"    found       {error.found}")
-    lines.append(f"    rule        {error.rule}")
+    lines.append(f"    rule        {error.rule}   (assay explain --rule {error.rule})")
     lines.append(f"    reading     {READINGS[error.reading]}")
     if error.next_step is not None:
         lines.append(f"    next step   {error.next_step}")
