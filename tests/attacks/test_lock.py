@@ -112,3 +112,29 @@ def test_B21_a_source_elsewhere_passes_only_where_it_is_allowed(user: Person) ->
     path = write(user, "requirements.txt", "demo @ https://elsewhere.example/demo.whl\n")
     assert verify(user, str(path)).code == 12
     assert verify(user, "--allow-elsewhere", str(path)).code == 0
+
+
+def test_B21_an_attestation_identity_that_nobody_has_is_named(user: Person, cell: Cell) -> None:
+    evil = 'attestation-identities = [{ kind = "GitHub", repository = "evil/demo", workflow = "x.yml" }]\n'
+    text = PINNED["pylock.toml"].replace(TABLE, TABLE + evil)
+    path = write(user, "pylock.toml", text)
+    done = verify(user, str(path))
+    assert done.code == 10, done.said
+    assert "lock-identity" in done.said
+    assert f"{path}:3: demo 1.0" in done.said
+    cell("B21", "signed", "refused")
+
+
+def test_B21_a_repository_passes_only_where_policy_allows_it_and_at_a_whole_commit(user: Person) -> None:
+    commit = "a" * 40
+    path = write(user, "requirements.txt", f"demo @ git+https://git.example/team/demo@{commit}\n")
+    uv = write(
+        user, "uv.lock", f'[[package]]\n{TABLE}source = {{ git = "https://git.example/team/demo?rev=main#{commit}" }}\n'
+    )
+    assert verify(user, str(path), str(uv)).code == 12
+    policy = write(user, "assay-policy.toml", '[[repositories]]\nurl = "https://git.example/team/*"\n')
+    done = verify(user, str(path), str(uv))
+    assert done.code == 0, done.said
+    write(user, "requirements.txt", "demo @ git+https://git.example/team/demo@main\n")
+    assert verify(user, str(path)).code == 12
+    policy.unlink()

@@ -47,8 +47,14 @@ def test_a_ring_that_a_file_is_not_in_refuses_it(house: House, installer: Instal
     assert (done.code, installed) == (12, [])
     assert "policy-ring" in done.said
     assert f"project's policy, {path}:3" in done.said
+    last = user.run(*ASSAY, "explain", "--last", "--json")
+    assert [each["rule"] for each in json.loads(last.said)["refusals"]] == ["policy-ring"]
     done, installed = installer.install(user, "other", name="second")
     assert (done.code, modules(installed)) == (0, {"other"})
+    audited = user.run(*ASSAY, "audit", "--python", "second", "--json")
+    assert audited.code == 0, audited.said
+    (found,) = json.loads(audited.said)["distributions"]
+    assert found["receipt"]["filename"] == found["file"] == "other-1.0-py3-none-any.whl"
 
 
 def test_a_warning_installs_and_says_so(house: House) -> None:

@@ -8,9 +8,11 @@ import click
 
 from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
+from assay.cli.policing import chosen_policy
 from assay.client.lock.verify import LockReport, verify_lock
 from assay.client.registry import opened
 from assay.model.outcomes import gravest
+from assay.policy.model import Policy
 
 _INPUT = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -28,11 +30,14 @@ def command() -> None:
 def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_json: bool) -> None:
     """Check every hash in requirements, pylock.toml, uv.lock, poetry.lock, pdm.lock and Pipfile.lock files.
 
+    The attestation identities of a pylock.toml are compared with who attested. A repository passes where your policy or
+    the project's allows it at a whole commit; the organisation's counts with assay run.
+
     \b
     assay lock verify uv.lock
     assay lock verify requirements.txt requirements.build.txt --json
     """
-    reports = asyncio.run(_verify(files, url, allow_elsewhere=allow_elsewhere))
+    reports = asyncio.run(_verify(files, url, chosen_policy(None), allow_elsewhere=allow_elsewhere))
     errors = [finding.error for report in reports for finding in report.findings]
     print_result({"files": [_row(report) for report in reports]}, "\n".join(map(_tell, reports)), as_json=as_json)
     for error in errors:
@@ -74,10 +79,12 @@ def pin(
     sys.exit(pin_files(inputs, out or Path("requirements.txt"), resolver, url, policy_file, extra, as_json=as_json))
 
 
-async def _verify(files: tuple[Path, ...], url: str | None, *, allow_elsewhere: bool) -> list[LockReport]:
+async def _verify(
+    files: tuple[Path, ...], url: str | None, policy: Policy, *, allow_elsewhere: bool
+) -> list[LockReport]:
     async with opened(await known_index(url)) as index:
         await index.refresh()
-        return [await verify_lock(index, path, allow_elsewhere=allow_elsewhere) for path in files]
+        return [await verify_lock(index, path, allow_elsewhere=allow_elsewhere, policy=policy) for path in files]
 
 
 def _row(report: LockReport) -> dict[str, object]:

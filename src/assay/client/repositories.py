@@ -8,7 +8,8 @@ from assay.model.errors import RefusedByPolicy
 from assay.policy.judge import judge_repository
 from assay.policy.model import Policy
 
-_VCS: Final = re.compile(r"(?:git|hg|svn|bzr)\+([a-z+]+://[^\s;#]+)")
+_VCS: Final = re.compile(r"\b(?:git|hg|svn|bzr)[+ ]([a-z+]+://[^\s;?#]+)(?:\?[^\s;#]*)?(?:#([0-9a-f]{40,64})\b)?")
+"""As on command lines (``git+https://host/path@REVISION``) and in uv.lock (``git https://host/path?rev=x#COMMIT``)."""
 _SEEN_BY_PROXY: Final = ("http://", "https://")
 
 
@@ -20,7 +21,7 @@ def split_repository(text: str) -> tuple[str, str | None] | None:
     scheme, _, rest = found[1].partition("://")
     authority, _, path = rest.partition("/")
     path, at, revision = path.partition("@")
-    return f"{scheme}://{authority.rpartition('@')[2]}/{path}", revision if at else None
+    return f"{scheme}://{authority.rpartition('@')[2]}/{path}", found[2] or (revision if at else None)
 
 
 def require_allowed_repositories(command: Sequence[str], policy: Policy) -> None:

@@ -19,9 +19,20 @@ def read_pylock(lock: LockText) -> Iterator[Locked]:
         if elsewhere is not None:
             source = package[elsewhere]
             place = (source.get("url") or source.get("path")) if isinstance(source, dict) else None
+            if elsewhere == "vcs" and isinstance(source, dict):
+                place = f"{source.get('type')}+{place}@{source.get('commit-id')}"
             yield Locked(lock.line_of_package(name), name, elsewhere=f"{elsewhere} {place}")
         else:
             yield from pinned(lock, name, text_of(lock, package, "version"), list(_files(lock, package)))
+
+
+def read_identities(lock: LockText) -> Iterator[tuple[Locked, list[Mapping[str, Any]]]]:
+    """Each package with the attestation identities that it names; none where it names none. Raises CallerError."""
+    for package in tables(lock, read_toml(lock), "packages"):
+        identities = list(tables(lock, package, "attestation-identities"))
+        if identities:
+            name = name_of(lock, package)
+            yield Locked(lock.line_of_package(name), name, text_of(lock, package, "version")), identities
 
 
 def _files(lock: LockText, package: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from packaging.version import InvalidVersion, Version
 
@@ -18,16 +18,23 @@ from assay.client.lock.entries import Locked, LockText, read_text
 from assay.client.lock.pdm_lock import read_pdm_lock
 from assay.client.lock.pipfile_lock import read_pipfile_lock
 from assay.client.lock.poetry_lock import read_poetry_lock
-from assay.client.lock.pylock_toml import read_pylock
+from assay.client.lock.pylock_toml import read_identities, read_pylock
 from assay.client.lock.requirements_txt import read_requirements
 from assay.client.lock.uv_lock import read_uv_lock
+from assay.client.repositories import split_repository
 from assay.client.trusted_index import VerifiedPage
 from assay.formats.pages import PageFile, ProjectPage, version_of
-from assay.model.distributions import parse_distribution
+from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import AssayError, CallerError, InvalidName, RefusedByPolicy, VerificationFailed
 from assay.model.names import ProjectName, parse_project_name
+from assay.policy.judge import judge_repository
+from assay.policy.model import Policy
+from assay.provenance.publishers import render_publisher
 from assay.trust.layout import TargetPath, file_target
 from assay.trust.verify import VerifiedTarget
+
+if TYPE_CHECKING:
+    from assay.provenance.attestations import VerifiedAttestation
 
 AT_ONCE: Final = 16
 _PYLOCK: Final = re.compile(r"\Apylock(\.[^.]+)?\.toml\Z")
@@ -48,6 +55,9 @@ class VouchingIndex(Protocol):
 
     async def target(self, path: TargetPath) -> VerifiedTarget:
         """What trusted metadata says of a file."""
+
+    async def attested(self, distribution: Distribution) -> "tuple[VerifiedAttestation, ...]":
+        """The verified attestations of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +96,13 @@ def read_lock(path: Path) -> tuple[Locked, ...]:
     return tuple(reader(read_text(path)))
 
 
-async def verify_lock(index: VouchingIndex, path: Path, *, allow_elsewhere: bool = False) -> LockReport:
+async def verify_lock(
+    index: VouchingIndex, path: Path, *, allow_elsewhere: bool = False, policy: Policy | None = None
+) -> LockReport:
     """Check the lock file at ``path``. Raises CallerError when it cannot be read, and when the index cannot be asked.
 
-    ``allow_elsewhere``: sources that are no index (git, URLs, paths) are no finding.
+    ``allow_elsewhere``: sources that are no index (git, URLs, paths) are no finding; nor is a repository that
+    ``policy`` allows.
     """
     entries = await asyncio.to_thread(read_lock, path)
     gate = asyncio.Semaphore(AT_ONCE)
@@ -103,7 +116,13 @@ async def verify_lock(index: VouchingIndex, path: Path, *, allow_elsewhere: bool
     groups = [check(project, [one for one in inside if one.project == project]) for project in projects]
     findings = [finding for group in await asyncio.gather(*groups) for finding in group]
     if not allow_elsewhere:
-        findings += [_finding(path, one, _elsewhere(one)) for one in entries if one.elsewhere is not None]
+        findings += [
+            _finding(path, one, _elsewhere(one))
+            for one in entries
+            if one.elsewhere is not None and not _is_allowed(one.elsewhere, policy or Policy())
+        ]
+    if _PYLOCK.match(path.name):
+        findings += await _check_identities(index, path)
     findings.sort(key=lambda finding: (finding.locked.line, finding.locked.filename or ""))
     return LockReport(path, sum(one.digest is not None for one in inside), len(projects), tuple(findings))
 
@@ -195,12 +214,43 @@ def _not_among(locked: Locked, offered: list[PageFile], digest: str) -> Verifica
     )
 
 
+async def _check_identities(index: VouchingIndex, path: Path) -> list[LockFinding]:
+    """Every attestation identity that the lock file names attested a file of its package."""
+    findings = []
+    for locked, identities in await asyncio.to_thread(lambda: list(read_identities(read_text(path)))):
+        try:
+            page = await index.page(parse_project_name(locked.project))
+            files = _files_of(page.page, locked) if page is not None else []
+            attested = [
+                {key: value for key, value in render_publisher(each.publisher).items() if value is not None}
+                for file in files
+                for each in await index.attested(parse_distribution(file.filename, parse_project_name(locked.project)))
+            ]
+            for identity in identities:
+                if dict(identity) not in attested:
+                    raise VerificationFailed(
+                        "this identity attested no file of the package",
+                        rule="lock-identity",
+                        expected=" or ".join(map(str, attested)) or "none: nobody attested it",
+                        found=str(dict(identity)),
+                        next_step="do not install from this lock file; look at who changed the line",
+                    )
+        except (VerificationFailed, InvalidName) as error:
+            findings.append(_finding(path, locked, error))
+    return findings
+
+
+def _is_allowed(elsewhere: str, policy: Policy) -> bool:
+    found = split_repository(elsewhere)
+    return found is not None and judge_repository(policy, *found) is None
+
+
 def _elsewhere(locked: Locked) -> RefusedByPolicy:
     return RefusedByPolicy(
         "does not come from an index, so nobody vouches for it",
         rule="lock-elsewhere",
         found=locked.elsewhere,
-        next_step="--allow-elsewhere takes such sources as they are",
+        next_step="--allow-elsewhere takes such sources as they are; [[repositories]] in the policy allows single ones",
     )
 
 
