@@ -28,6 +28,8 @@ def main() -> int:
     subprocess.run([sys.executable, str(Path(__file__).with_name("provenance.py"))], check=True)
     print("\nscale, the smallest size (make scale: up to eight million files)")
     subprocess.run([sys.executable, str(Path(__file__).with_name("scale.py")), "--signed-only", "10000"], check=True)
+    print("\nauditing what is installed")
+    subprocess.run([sys.executable, str(Path(__file__).with_name("audit.py"))], check=True)
     print("\nsignatures per second and kind of key")
     subprocess.run([sys.executable, str(Path(__file__).with_name("keys.py"))], check=True)
     return 0
