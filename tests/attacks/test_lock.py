@@ -132,9 +132,9 @@ def test_B21_a_repository_passes_only_where_policy_allows_it_and_at_a_whole_comm
         user, "uv.lock", f'[[package]]\n{TABLE}source = {{ git = "https://git.example/team/demo?rev=main#{commit}" }}\n'
     )
     assert verify(user, str(path), str(uv)).code == 12
-    policy = write(user, "assay-policy.toml", '[[repositories]]\nurl = "https://git.example/team/*"\n')
-    done = verify(user, str(path), str(uv))
+    policy = str(write(user, "assay-policy.toml", '[[repositories]]\nurl = "https://git.example/team/*"\n'))
+    assert verify(user, str(path), str(uv)).code == 12, "the pull request's own policy counts nothing"
+    done = verify(user, "--policy", policy, str(path), str(uv))
     assert done.code == 0, done.said
     write(user, "requirements.txt", "demo @ git+https://git.example/team/demo@main\n")
-    assert verify(user, str(path)).code == 12
-    policy.unlink()
+    assert verify(user, "--policy", policy, str(path)).code == 12

@@ -34,7 +34,12 @@ SHOWN_DIFFERENCES = 20
 @click.option("--sbom", type=click.Path(path_type=Path, dir_okay=False), help="Write a CycloneDX bill of materials.")
 @json_option
 def command(python: Path, url: str | None, bytecode: bool, strict: bool, sbom: Path | None, as_json: bool) -> None:
-    """Compare every installed file with the wheel that the index vouches for."""
+    """Compare every installed file with the wheel that the index vouches for.
+
+    \b
+    assay audit --python .venv
+    assay audit --python .venv --strict --bytecode --sbom sbom.json --json
+    """
     done = asyncio.run(_audit(find_environment(python), url, bytecode=bytecode))
     if sbom is not None:
         durable.write_file(sbom, render_sbom(done))

@@ -8,8 +8,8 @@ import click
 
 from assay.cli.chosen import known_index
 from assay.cli.output import colours, describe, json_option, print_result
-from assay.cli.policing import chosen_policy
 from assay.client.lock.verify import LockReport, verify_lock
+from assay.client.policies import PROJECT, load_layer
 from assay.client.registry import opened
 from assay.model.outcomes import gravest
 from assay.policy.model import Policy
@@ -26,18 +26,22 @@ def command() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--index", "url", metavar="URL", help="Which trusted index; needed when there are several.")
 @click.option("--allow-elsewhere", is_flag=True, help="Take git, URL and path sources as they are.")
+@click.option("--policy", "policy_file", type=_INPUT, help="Take the repositories that this policy allows.")
 @json_option
-def verify(files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, as_json: bool) -> None:
+def verify(
+    files: tuple[Path, ...], url: str | None, allow_elsewhere: bool, policy_file: Path | None, as_json: bool
+) -> None:
     """Check every hash in requirements, pylock.toml, uv.lock, poetry.lock, pdm.lock and Pipfile.lock files.
 
-    The attestation identities of a pylock.toml are compared with who attested. A repository passes where your policy or
-    the project's allows it at a whole commit; the organisation's counts with assay run.
+    The attestation identities of a pylock.toml are compared with who attested. A repository passes where --policy
+    allows it; the project's own policy is not asked, because whoever edits a lock file may edit that, too.
 
     \b
     assay lock verify uv.lock
     assay lock verify requirements.txt requirements.build.txt --json
     """
-    reports = asyncio.run(_verify(files, url, chosen_policy(None), allow_elsewhere=allow_elsewhere))
+    policy = Policy((load_layer(policy_file, PROJECT),) if policy_file is not None else ())
+    reports = asyncio.run(_verify(files, url, policy, allow_elsewhere=allow_elsewhere))
     errors = [finding.error for report in reports for finding in report.findings]
     print_result({"files": [_row(report) for report in reports]}, "\n".join(map(_tell, reports)), as_json=as_json)
     for error in errors:

@@ -109,7 +109,7 @@ async def _pin(
                 ),
             )
 
-        pinning = Pinning(run, found.source(notice, (watcher,)), found, chosen, words, extra)
+        pinning = Pinning(run, found.source(notice, (watcher,)), found.index, found.index_of, chosen, words, extra)
         pinned = await pinning.pin(inputs, wanted)
         for book in record:
             book.add(watcher.new)

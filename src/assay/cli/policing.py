@@ -29,12 +29,7 @@ class Policed:
     policy: Policy
     books: tuple[SeenBook, ...]
 
-    @property
-    def default(self) -> TrustedIndex:
-        """The index that is asked."""
-        return self.index
-
-    def __call__(self, project: ProjectName) -> TrustedIndex:
+    def index_of(self, project: ProjectName) -> TrustedIndex:
         """The index that the policy names for ``project``, else the one that is asked."""
         wanted = routed_index(self.policy, Facts(project, self.index.url, utc_now()))
         return next((each for each in self.others if each.url == wanted), self.index)

@@ -8,7 +8,7 @@ import asyncio
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -73,11 +73,15 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
-    """What pinning needs. ``index_of`` gives the index that a project comes from; ``source`` is behind the policy."""
+    """What pinning needs. ``source`` is behind the policy.
+
+    ``index``: the one that is asked; ``index_of``: the one that the policy names for a project, else the same.
+    """
 
     run: RunCommand
     source: PolicedSource
-    index_of: "IndexOf"
+    index: TrustedIndex
+    index_of: Callable[[ProjectName], TrustedIndex]
     resolver: Resolver
     words: Sequence[str]
     extra: Sequence[str] = ()
@@ -116,9 +120,8 @@ class Pinning:
         """Every hash that the resolver wrote is the one that is vouched for."""
         if any(each.elsewhere is not None for each in entries):
             return  # a path or repository of the user's own inputs: lock verify names it
-        index = self.index_of.default
-        if all(self.index_of(parse_project_name(each.project)) is index for each in entries):
-            for finding in (await verify_lock(index, path)).findings:
+        if all(self.index_of(parse_project_name(each.project)) is self.index for each in entries):
+            for finding in (await verify_lock(self.index, path)).findings:
                 raise finding.error
 
     async def _package(self, project: ProjectName, version: str) -> PinnedPackage:
@@ -179,17 +182,6 @@ class Pinning:
     async def _builds(self, sdist: Distribution) -> Sequence[str]:
         file = await self.source.file(sdist)
         return await asyncio.to_thread(build_requires, file.path, sdist.filename)
-
-
-class IndexOf(Protocol):
-    """Which index a project comes from."""
-
-    @property
-    def default(self) -> TrustedIndex:
-        """The one that is asked where no rule names another."""
-
-    def __call__(self, project: ProjectName) -> TrustedIndex:
-        """The index of ``project``."""
 
 
 def build_requires(path: Path, filename: str) -> Sequence[str]:
