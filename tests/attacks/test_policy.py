@@ -15,7 +15,7 @@ from e2e.conftest import open_folder
 from e2e.house import PROGRAMS, House, running_house
 from e2e.installers import modules
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 EVIL = build_wheel("inhouse", "9.0", files={"evil.py": b"1\n"})
 GOOD = build_wheel("inhouse", "1.0")

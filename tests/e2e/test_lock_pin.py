@@ -13,7 +13,7 @@ from e2e.conftest import open_folder
 from e2e.house import PROGRAMS, House, running_house
 from e2e.installers import modules
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 SDIST = build_sdist("fromsource", "1.0", build_requires=["backend"], backend="backend_backend")
 BACKEND = backend_wheel("backend", build_wheel("fromsource", "1.0"), "fromsource-1.0-py3-none-any.whl")

@@ -12,7 +12,7 @@ from e2e.conftest import open_folder
 from e2e.house import House, running_house
 from e2e.installers import PIP, UV, Installer, modules
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
