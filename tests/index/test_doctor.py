@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from assay.formats.pages import parse_page_json
 from assay.index.doctor import examine
-from assay.index.ledger.schema import files
+from assay.index.ledger.schema import files, schema_version
 from assay.trust.layout import Lifetimes, page_target
 from index.ledger_index import DEMO, LedgerIndex
 
@@ -71,3 +71,11 @@ def test_a_timestamp_that_is_not_the_heads_is_found(index: LedgerIndex) -> None:
     index.published.write({"tuf/timestamp.json": old})
     examined = examine(index.data, index.now, Lifetimes(), hash_blobs=False)
     assert any(finding.subject == "timestamp.json" for finding in examined.findings)
+
+
+def test_a_ledger_that_does_not_open_is_not_well(index: LedgerIndex) -> None:
+    with index.ledger.write() as connection:
+        connection.execute(update(schema_version).values(version=1))
+    examined = examine(index.data, index.now, Lifetimes(), hash_blobs=False)
+    assert not examined.healthy
+    assert any("another version" in finding.text for finding in examined.findings)

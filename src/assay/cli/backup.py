@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from assay.cli.desk import data_option, now
+from assay.cli.desk import data_folder, data_option, now
 from assay.cli.output import json_option, print_result
-from assay.index.config import DataFolder
 from assay.index.upkeep.backup import back_up
 
 
@@ -21,7 +20,7 @@ def command(folder: Path, with_keys: bool, data: Path, as_json: bool) -> None:
 
     Run again, it copies what is new. The online keys are left out: keep their files, and their passphrase, elsewhere.
     """
-    done = back_up(DataFolder(data.resolve()), folder.absolute(), now(), with_keys=with_keys)
+    done = back_up(data_folder(data), folder.absolute(), now(), with_keys=with_keys)
     kept = done.manifest
     text = f"publication {kept.publication} is kept: {done.files} new files, {done.size} bytes"
     print_result({**asdict(kept), "new_files": done.files, "new_bytes": done.size}, text, as_json=as_json)

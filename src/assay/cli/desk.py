@@ -49,6 +49,20 @@ def settle(data: Path, proposals: Sequence[int]) -> str:
         time.sleep(POLL_S)
 
 
+def data_folder(data: Path) -> DataFolder:
+    """The data folder of an index that was made there, whatever is left of it. Raises OperatorError."""
+    folder = DataFolder(data.resolve())
+    if not folder.socket.parent.is_dir():
+        raise _no_index(data)
+    return folder
+
+
+def _no_index(data: Path) -> OperatorError:
+    return OperatorError(
+        "no index in this folder", subject=str(data), rule="no-index", next_step="assay serve --data DIR makes one"
+    )
+
+
 @contextmanager
 def ledger_of(data: Path, *, write: bool = False) -> Iterator[Connection]:
     """A transaction on the ledger of the data folder ``data``. Raises OperatorError when there is none."""
@@ -59,11 +73,9 @@ def ledger_of(data: Path, *, write: bool = False) -> Iterator[Connection]:
 @contextmanager
 def opened_ledger(data: Path) -> Iterator[Ledger]:
     """The ledger of the data folder ``data``. Raises OperatorError when there is none."""
-    folder = DataFolder(data.resolve())
+    folder = data_folder(data)
     if not folder.ledger_file.exists():
-        raise OperatorError(
-            "no index in this folder", subject=str(data), rule="no-index", next_step="assay serve --data DIR makes one"
-        )
+        raise _no_index(data)
     ledger = Ledger.open(folder.ledger_file)
     try:
         yield ledger

@@ -7,7 +7,7 @@ import click
 from tuf.api.metadata import Snapshot
 
 from assay import durable
-from assay.cli.desk import data_option, now
+from assay.cli.desk import data_folder, data_option, now
 from assay.cli.output import json_option, print_result
 from assay.cli.passphrases import data_passphrase
 from assay.client.registry import decode_bundle
@@ -38,13 +38,13 @@ def command(good: str | None, copies: tuple[Path, ...], bundles: tuple[Path, ...
     was never the thief's. Every bin is compared with the good publication, with the seals, the copies and the log. All
     tokens are revoked. recovery/ in the data folder says what was lost, and holds the notice for your users.
     """
-    folder = DataFolder(data.resolve())
+    folder = data_folder(data)
     snapshots = dict(_snapshot_of(path) for path in bundles)
     wanted = _parse_good(good) if good is not None else max(snapshots, default=None)
     if wanted is None:
         raise CallerError("say which publication was the last good one", next_step="--good VERSION|TIME, or --bundle")
-    passphrase = data_passphrase(folder, insecure=False)
     with only_process(folder):
+        passphrase = data_passphrase(folder, insecure=False)
         request = Request(wanted, copies, snapshots)
         done = recover(folder, load_config(folder.config_file), passphrase, request, now())
         durable.write_file(folder.root / "recovery" / "notice.txt", render_notice(done, now()).encode())

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from assay.cli.desk import data_option, now
+from assay.cli.desk import data_folder, data_option, now
 from assay.cli.output import json_option, print_result
 from assay.cli.passphrases import data_passphrase
-from assay.index.config import DataFolder, load_config
+from assay.index.config import load_config
 from assay.index.expiries import due_reminders, role_expiries
 from assay.index.ledger import Ledger
 from assay.index.published import PublishedStore
@@ -25,11 +25,11 @@ def command(trust_clock: bool, data: Path, as_json: bool) -> None:
 
     For an index that is not served: before a long repair, after the signer was down, after a clock had run ahead.
     """
-    folder = DataFolder(data.resolve())
+    folder = data_folder(data)
     config = load_config(folder.config_file)
-    passphrase = data_passphrase(folder, insecure=False)
     with only_process(folder):
         require_thawed(folder)
+        passphrase = data_passphrase(folder, insecure=False)
         ledger = Ledger.open(folder.ledger_file)
         try:
             number = refresh(folder, config, passphrase, ledger, now(), trust_clock=trust_clock)

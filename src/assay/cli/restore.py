@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from assay.cli.desk import data_option, now
+from assay.cli.desk import data_folder, data_option, now
 from assay.cli.output import json_option, print_result
 from assay.cli.passphrases import data_passphrase
 from assay.client.registry import decode_bundle
@@ -42,7 +42,7 @@ def command(
     Clients and witnesses never go back. So nothing is served until you name the newest publication that anybody saw:
     a mirror's copy (nothing is lost then), a client's bundle (the numbers go on above it), or that there was none.
     """
-    folder = DataFolder(data.resolve())
+    folder = DataFolder(data.resolve()) if backup is not None else data_folder(data)
     if rebuild_ledger:
         with only_process(folder):
             rebuilt = make_ledger_again(folder, now())
@@ -58,8 +58,8 @@ def command(
         text = "FROZEN until you say what was published after it: --published FOLDER, --bundle FILE or --nothing-newer"
         print_result({"frozen": True}, text, as_json=as_json)
         return
-    passphrase = data_passphrase(folder, insecure=False) if copies or bundles else None
     with only_process(folder):
+        passphrase = data_passphrase(folder, insecure=False) if copies or bundles else None
         stores = [PublishedStore(path) for path in copies]
         seen = [_seen(path) for path in bundles]
         done = confirm(folder, load_config(folder.config_file), passphrase, stores, seen, now())

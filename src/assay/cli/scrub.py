@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from assay.cli.desk import data_option, now
+from assay.cli.desk import data_folder, data_option, now
 from assay.cli.output import json_option, print_result
-from assay.index.config import DataFolder
 from assay.index.upkeep.scrub import Pace, forget, scrub
 
 MEGABYTE = 1_000_000
@@ -25,7 +24,7 @@ def command(rate: float, restart: bool, data: Path, as_json: bool) -> None:
 
     Interrupted, it goes on from there the next time. Ends with status 1 when something is bad.
     """
-    folder = DataFolder(data.resolve())
+    folder = data_folder(data)
     if restart:
         forget(folder)
     stopped: list[int] = []

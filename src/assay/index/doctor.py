@@ -64,10 +64,15 @@ def examine(data: DataFolder, now: datetime, lifetimes: Lifetimes, *, hash_blobs
     """Examine the whole data folder; ``hash_blobs``: read every blob, too. Raises nothing for what it finds."""
     findings = list(examine_folder(data, now))
     published = PublishedStore(data.published)
+    if published.read(TIMESTAMP_NAME) is None:
+        text = "nothing is published here"
+        findings.append(Finding("wrong", "metadata", text, "assay serve, or assay restore BACKUP --data NEW"))
+        return Examination(0, 0, tuple(findings))
+    ledger = None
     try:
         ledger = Ledger.open(data.ledger_file) if data.ledger_file.exists() else None
-    except AssayError:
-        ledger = None
+    except AssayError as error:
+        findings.append(Finding("wrong", "ledger", str(error), error.next_step))
     try:
         state = PublishedState.read(published, _as_of(published, ledger, now))
     except AssayError as error:

@@ -25,6 +25,9 @@ SCRUB_EVERY: Final = timedelta(days=90)
 
 def examine_folder(data: DataFolder, now: datetime) -> Iterator[Finding]:
     """What is wrong with the folder itself, and what to do. Changes nothing."""
+    if not data.root.is_dir():
+        yield Finding("wrong", str(data.root), "there is no such folder", "say --data, or assay serve makes an index")
+        return
     yield from _marks(data)
     yield from _ledger(data)
     yield from _numbers(data)
@@ -57,8 +60,11 @@ def _ledger(data: DataFolder) -> Iterator[Finding]:
 def _numbers(data: DataFolder) -> Iterator[Finding]:
     """Is what is shown the highest that was ever published here? One more may lie there, of a publication under way."""
     published = PublishedStore(data.published)
+    shown = published.read(TIMESTAMP_NAME)
+    if shown is None:
+        return
     try:
-        stamp = parse_envelope(published.read(TIMESTAMP_NAME) or b"", Timestamp, TIMESTAMP).signed
+        stamp = parse_envelope(shown, Timestamp, TIMESTAMP).signed
     except AssayError as error:
         yield Finding("wrong", "timestamp.json", str(error), "start the signer: it shows the newest publication again")
         return
