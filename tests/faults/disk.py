@@ -28,10 +28,12 @@ class File:
     durable: bytes
     mode: int
     live: bytearray = field(default_factory=bytearray)
+    mtime: float | None = None
     pending: list[Change] = field(default_factory=list)
 
     def change(self, change: Change) -> None:
         self.pending.append(change)
+        self.mtime = None
         _apply(self.live, change)
 
     def sync(self) -> None:
@@ -67,7 +69,7 @@ class Disk:
 
     def __init__(self, content: Path, root: Path) -> None:
         self._root = str(root)
-        self._tree = _read(content)
+        self._tree = _read(content, {})
         self._open: dict[int, _Open] = {}
 
     # --- replaying --------------------------------------------------------------------------------------------
@@ -168,22 +170,27 @@ class Disk:
     def after_power_cut(self, to: Path, loss: Loss, random: Random) -> None:
         """Write to the new folder ``to`` what may be left after a power cut now."""
         to.mkdir()
-        self._leave(self._tree, to, loss, random)
+        self._leave(self._tree, to, loss, random, {})
 
-    def _leave(self, folder: Folder, to: Path, loss: Loss, random: Random) -> None:
+    def _leave(self, folder: Folder, to: Path, loss: Loss, random: Random, made: dict[File, Path]) -> None:
         names = dict(folder.durable)
         for change in _kept(folder.pending, loss, random):
             _rename(names, change)
         for name, node in names.items():
             if isinstance(node, Folder):
                 (to / name).mkdir()
-                self._leave(node, to / name, loss, random)
+                self._leave(node, to / name, loss, random, made)
+            elif node in made:
+                (to / name).hardlink_to(made[node])
             elif not name.endswith("-shm"):
+                made[node] = to / name
                 data = bytearray(node.durable)
                 for write in _torn(list(_kept(node.pending, loss, random)), loss, random):
                     _apply(data, write)
                 (to / name).write_bytes(data)
                 (to / name).chmod(node.mode)
+                if node.mtime is not None:
+                    os.utime(to / name, (node.mtime, node.mtime))
 
 
 def _sync_all(folder: Folder) -> None:
@@ -270,13 +277,14 @@ def _rename(names: dict[str, Node], change: dict[str, Node | None]) -> None:
             names[name] = node
 
 
-def _read(path: Path) -> Folder:
+def _read(path: Path, known: dict[int, File]) -> Folder:
     folder = Folder()
     for entry in path.iterdir():
         if entry.is_dir():
-            folder.live[entry.name] = _read(entry)
+            folder.live[entry.name] = _read(entry, known)
         elif entry.is_file():
-            data = entry.read_bytes()
-            folder.live[entry.name] = File(data, entry.stat().st_mode & 0o777, bytearray(data))
+            data, facts = entry.read_bytes(), entry.stat()
+            made = File(data, facts.st_mode & 0o777, bytearray(data), facts.st_mtime)
+            folder.live[entry.name] = known.setdefault(facts.st_ino, made)
     folder.durable = dict(folder.live)
     return folder

@@ -21,6 +21,7 @@ from assay.index.blobs import BlobStore
 from assay.index.handover import hand_over
 from assay.index.sealing import plan_sealing
 from assay.index.signer.state import newest_root
+from assay.index.upkeep.sweep import LEAST_GRACE, sweep
 from assay.keys.files import load_key_file
 from assay.keys.offline_draft import OfflineDraft
 from assay.keys.online import create_online_key, successor_path
@@ -204,6 +205,18 @@ def _is_sealed(host: Host, _: Path) -> bool:
     return target is not None and target.role.startswith("seal-1")
 
 
+def _sweep(case: Case) -> None:
+    """A month later what nobody can ask for any more goes."""
+    host = case.host(hours=24 * 30)
+    with durable.storage_errors():  # housekeeping says so, and goes on six hours later
+        sweep(host.published, host.now, LEAST_GRACE, Lifetimes().snapshot)
+    case.acknowledge()
+
+
+def _is_swept(host: Host, _: Path) -> bool:
+    return not (host.data.published / "tuf" / "1.snapshot.json").exists()
+
+
 # --- upstream and client --------------------------------------------------------------------------------------
 
 
@@ -255,6 +268,7 @@ OPERATIONS = {
         Operation("rotate", _rotate, _is_rotated),
         Operation("renew", _renew, lambda host, _: host.root_version() == 2, hours=24 * 210),
         Operation("seal", _seal, _is_sealed),
+        Operation("sweep", _sweep, _is_swept, hours=24 * 30),
         Operation("pull", _pull, _is_pulled),
         Operation("refresh", _refresh, _keeps_nothing_that_counts, is_clients=True),
     )

@@ -49,6 +49,26 @@ def date_files(index: LedgerIndex) -> None:
             os.utime(path, (index.now.timestamp(), index.now.timestamp()))
 
 
+def test_the_page_that_is_shown_stays_in_a_copy_that_lost_links_and_times(index: LedgerIndex) -> None:
+    """A restored folder has two files where there was one with two names, and any order of times (found by a fault)."""
+    alice = index.user("alice")
+    for number in range(3):
+        index.publish("demo", f"1.{number}", alice)
+    folder = index.data.published / "simple" / "demo"
+    shown = folder / "index.json"
+    content = shown.read_bytes()
+    shown.unlink()
+    shown.write_bytes(content)
+    for path in folder.iterdir():
+        age = 2 if path.name.startswith(hashlib.sha256(content).hexdigest()) else 1
+        os.utime(path, (index.now.timestamp() - age, index.now.timestamp() - age))
+    index.later(days=30)
+    index.sign()
+    swept = sweep(PublishedStore(index.data.published), index.now, timedelta(hours=1), LIFE.snapshot)
+    assert swept.files > 0
+    assert index.page().file(wheel_name("demo", "1.2")) is not None
+
+
 def test_nothing_goes_that_a_client_of_the_last_hour_asks_for(index: LedgerIndex, tmp_path: Path) -> None:
     """A client that read a timestamp reads the rest up to an hour later, across a sweep; stock ngclient, too."""
     alice = index.user("alice")

@@ -15,7 +15,9 @@ from typing import Final
 
 from tuf.api.metadata import Snapshot
 
+from assay import durable
 from assay.index.published import PublishedStore
+from assay.model.digests import sha256_of
 from assay.trust.claims import CLAIM_PREFIX, is_claiming
 from assay.trust.envelope import parse_envelope
 from assay.trust.layout import BIN_PREFIX, CLAIMED_NEW, SNAPSHOT, metadata_path
@@ -86,14 +88,17 @@ def _snapshot(published: PublishedStore, version: int) -> Snapshot:
 
 
 def _old_pages(published: PublishedStore, until: datetime) -> Iterator[Path]:
-    """Pages whose successor was there at ``until`` already."""
+    """Pages whose successor was there at ``until`` already; never the one that is shown, whatever a restore made of
+    times and links.
+    """
     simple = published.path("simple")
     for folder in simple.iterdir() if simple.is_dir() else ():
         pages = [path for path in folder.iterdir() if _PAGE.match(path.name)]
         if len(pages) < 2:
             continue
         pages.sort(key=lambda path: path.stat().st_mtime)
-        shown = (folder / "index.json").stat().st_ino if (folder / "index.json").exists() else None
+        shown = durable.read_file(folder / "index.json")
+        keep = f"{sha256_of(shown)}.index.json" if shown is not None else None
         for page, successor in pairwise(pages):
-            if successor.stat().st_mtime <= until.timestamp() and page.stat().st_ino != shown:
+            if successor.stat().st_mtime <= until.timestamp() and page.name != keep:
                 yield page
