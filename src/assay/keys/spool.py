@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from assay import durable
+
 BUFFER_BYTES: Final = 64 * 1024
 
 
@@ -42,7 +44,7 @@ class Spool:
     def _flush(self, group: int) -> None:
         waiting = self._waiting.pop(group, None)
         if waiting:
-            with self._path(group).open("ab") as file:
+            with durable.storage_errors(), self._path(group).open("ab") as file:
                 file.write(waiting)
 
     def _path(self, group: int) -> Path:

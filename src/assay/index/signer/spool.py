@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 from tuf.api.metadata import SuccinctRoles
 
+from assay import durable
 from assay.model.digests import Sha256
 from assay.trust.layout import TargetPath
 from assay.trust.plan import NewTarget
@@ -64,7 +65,7 @@ class TargetSpool:
     def _flush(self, number: int) -> None:
         buffer = self._buffers[number]
         if buffer:
-            with self._path(number).open("ab") as file:
+            with durable.storage_errors(), self._path(number).open("ab") as file:
                 file.write(buffer)
             buffer.clear()
 
