@@ -39,8 +39,6 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
         if signed["_type"] != kind.type:
             raise ValueError(f"type is {signed['_type']!r}, expected {kind.type!r}")
         _require_plain(signed)
-        if len(listed) > MAX_SIGNATURES:
-            raise ValueError(f"{len(listed)} signatures, at most {MAX_SIGNATURES} are read")
         if kind is Snapshot:
             read: Any = LeanSnapshot.from_dict(dict(signed))
             payload = canonical.encode(signed, integral_member(read))
@@ -49,13 +47,7 @@ def parse_envelope(data: bytes, kind: type[T], role: str) -> Envelope[T]:
             read = (LeanTargets if kind is Targets else kind).from_dict(signed)
             if kind is not Targets and canonical.encode(read.to_dict()) != payload:
                 raise ValueError("not as it would be written")  # a default that python-tuf fills in
-        signatures: dict[str, Signature] = {}
-        for entry in listed:
-            signature = Signature.from_dict(entry)
-            if signature.keyid in signatures:
-                raise ValueError(f"two signatures of key {signature.keyid}")
-            signatures[signature.keyid] = signature
-        return Envelope(read, payload, signatures, data)
+        return Envelope(read, payload, read_signatures(listed), data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VerificationFailed(
             "malformed metadata", subject=role, rule="malformed", found=f"{type(error).__name__}: {error}"
@@ -78,6 +70,19 @@ def _require_types(document: dict[str, Any], **kinds: type) -> None:
     for name, kind in kinds.items():
         if type(document[name]) is not kind:
             raise ValueError(f"{name} is not {kind.__name__}, but {type(document[name]).__name__}")
+
+
+def read_signatures(listed: Sequence[dict[str, Any]]) -> dict[str, Signature]:
+    """Signatures by key id. Raises ValueError, KeyError or TypeError for what is none, or too many."""
+    if len(listed) > MAX_SIGNATURES:
+        raise ValueError(f"{len(listed)} signatures, at most {MAX_SIGNATURES} are read")
+    signatures: dict[str, Signature] = {}
+    for entry in listed:
+        signature = Signature.from_dict(entry)
+        if signature.keyid in signatures:
+            raise ValueError(f"two signatures of key {signature.keyid}")
+        signatures[signature.keyid] = signature
+    return signatures
 
 
 def sign_envelope(signed: Root | Timestamp | Snapshot | Targets, signers: Sequence[Signer]) -> bytes:

@@ -19,6 +19,7 @@ from assay.model.errors import AssayError, NotFresh, VerificationFailed
 from assay.trust.envelope import Envelope, T, parse_envelope
 from assay.trust.layout import ROOT, SNAPSHOT, TIMESTAMP, RoleLimits, TargetPath
 from assay.trust.lean import raw_listings
+from assay.trust.successor import read_successor
 
 Delegator = Root | Targets
 
@@ -111,12 +112,14 @@ class TrustedMetadata:
         if not already_trusted:
             self.require_fresh_timestamp()
             _require_hashes(meta, data, SNAPSHOT)
-        envelope = self._parse(data, Snapshot, SNAPSHOT)
+        floor = self.snapshot or self._floor
+        small = len(data) <= self.limits.snapshot
+        successor = read_successor(data, floor) if floor is not None and small else None
+        envelope = successor or self._parse(data, Snapshot, SNAPSHOT)
         require_role_signed(self.root, SNAPSHOT, envelope, self._assumed)
         if not already_trusted and envelope.signed.version != meta.version:
             raise _version_error(SNAPSHOT, meta.version, envelope.signed.version)
-        floor = self.snapshot or self._floor
-        if floor is not None:
+        if floor is not None and successor is None:
             _require_no_rollback(floor, envelope.signed)
         self.snapshot = envelope.signed
 
