@@ -19,7 +19,7 @@ from assay.index.proposals import ProposedFile, PublishFiles
 from assay.model.digests import sha256_of
 from assay.model.distributions import parse_distribution
 from attacks.conftest import Cell
-from attacks.worlds import DEMO, GOOD, OLD, OTHER, AssayUser, Reply, StockUser, World, world
+from attacks.worlds import DEMO, GOOD, IMPATIENT, OLD, OTHER, TRICKLE_S, AssayUser, Reply, StockUser, World, world
 from client.small_distributions import build_wheel, wheel_metadata
 
 COLUMNS = ("PEP 458", "signed", "witnessed", "sealed", "claimed")
@@ -72,16 +72,25 @@ def test_A5_endless_data_is_cut_off(ring: World, cell: Cell) -> None:
 def test_A6_a_trickle_is_given_up(ring: World, cell: Cell) -> None:
     """A byte now and then keeps every timeout between two bytes from ending it: only a rate or a deadline does."""
     ring.forget_kept_files()
-    over = time.monotonic() + 12
+    over, before = time.monotonic() + 4 * TRICKLE_S, len(ring.wire.asked)
 
     def trickle() -> Iterator[bytes]:
         while time.monotonic() < over:
             yield b"x"
             time.sleep(0.5)
 
+    ours, stock = ring.newcomers()
+    assert isinstance(ours, AssayUser)
+    assert isinstance(stock, StockUser)
     with ring.tampered(lambda path: trickle() if path.endswith(DEMO) else None):
-        ours, stock = ring.newcomers()
-        answer = (stock if ring.column == "PEP 458" else ours).get(ring, DEMO)
+        if ring.column == "PEP 458":
+            stock.waits_s = TRICKLE_S
+            answer = stock.get(ring, DEMO)
+        else:
+            assert ours.get(ring, OLD) != "refused"
+            ours.patience = IMPATIENT
+            answer = ours.get(ring, DEMO)
+    assert any(path.endswith(DEMO) for path in ring.wire.asked[before:])
     assert answer == ("hangs" if ring.column == "PEP 458" else "refused")
     cell("A6", ring.column, "hangs" if answer == "hangs" else "given up")
 
