@@ -88,7 +88,7 @@ ALL = [
         {"pyproject.toml": PROJECT},
         [(UV, "lock", "--python", PYTHON)],
         installs=frozenset(),
-        tampered="backend",  # to lock an sdist, uv builds it
+        tampered="fromsource",  # uv reads its pyproject.toml
     ),
     Tool(
         "uv-add",
@@ -127,7 +127,7 @@ ALL = [
             + "verify_ssl = true\n"
         },
         [(tool("pdm"), "sync", "--no-editable")],
-        prepare=[(tool("pdm"), "lock", "--python", PYTHON)],
+        prepare=[BARE_VENV, (tool("pdm"), "lock")],
         lock="pdm.lock",
         environ={"PDM_CHECK_UPDATE": "false"},
     ),
