@@ -172,25 +172,31 @@ def _print_installs(company: Company, folder: Path) -> None:
         for kind in kinds:
             _publish(index, company, kind)
         rounds = [{kind: _install(folder, environ, kind) for kind in kinds} for _ in range(ROUNDS)]
-        best = {kind: min(seconds[kind] for seconds in rounds) for kind in kinds}
-        bare = best["bare"]
+        best = {kind: min(each[kind][0] for each in rounds) for kind in kinds}
+        cpu = {kind: statistics.median(each[kind][1] for each in rounds) for kind in kinds}
         print(
             f"`assay run -- uv pip install` of {PACKAGES} wheels, empty caches: seconds of the least disturbed round,"
         )
-        print("and milliseconds that the checks add per wheel (attestations: loading sigstore once is in it)")
+        print(
+            "processor seconds (median), and what of these the checks add per wheel in ms (loading sigstore included)"
+        )
         for kind, label in kinds.items():
-            seconds = best[kind]
-            print(f"  {label:34}{seconds:10.2f}{1000 * (seconds - bare) / PACKAGES:10.1f}")
+            added = 1000 * (cpu[kind] - cpu["bare"]) / PACKAGES
+            print(f"  {label:34}{best[kind]:10.2f}{cpu[kind]:10.2f}{added:10.1f}")
 
 
-def _install(folder: Path, environ: dict[str, str], kind: str) -> float:
+def _install(folder: Path, environ: dict[str, str], kind: str) -> tuple[float, float]:
+    """Seconds by the clock and of the processors."""
     target = folder / "target"
     shutil.rmtree(target, ignore_errors=True)
     for kept in ("files", "installers", "runs"):
         shutil.rmtree(folder / "cache" / "assay" / kept, ignore_errors=True)
     names = [f"{kind}{number:02}" for number in range(PACKAGES)]
     command = [sys.executable, "-m", "assay", "run", "--", UV, "pip", "install", "-q", "--target", str(target), *names]
-    return _timed(command, environ)
+    before = os.times()
+    seconds = _timed(command, environ)
+    after = os.times()
+    return seconds, after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def _publish(index: Assay, company: Company, kind: str) -> None:

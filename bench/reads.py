@@ -1,6 +1,7 @@
 """Pages and files per second, in one run: Assay, nginx serving the same bytes, devpi, pypiserver, proxpi."""
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -23,11 +24,15 @@ NAMES = ("nginx", "assay", "devpi", "pypiserver", "proxpi")
 
 @dataclass(frozen=True)
 class Rate:
-    """Requests and bytes per second, and the 99th percentile in milliseconds."""
+    """Requests and bytes per second, the 99th percentile in milliseconds, and the server's processor time per request.
+
+    ``cpu_us`` is the figure that other programs on the machine disturb least; 0 where the process is not known.
+    """
 
     per_s: float
     bytes_per_s: float
     p99_ms: float
+    cpu_us: float
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,16 @@ def print_reads(folder: Path) -> None:
         rates = [row[name].per_s for name in NAMES]
         print(f"{label:30}" + "".join(f"{rate:12.0f}" for rate in rates) + _ratios(rates))
         print(f"{'  p99, ms':30}" + "".join(f"{row[name].p99_ms:12.2f}" for name in NAMES))
+        _print_cpu(row)
     rates = [reads.large[name].bytes_per_s / 1e6 for name in NAMES]
     print(f"{'wheel of 200 MB, MB/s':30}" + "".join(f"{rate:12.0f}" for rate in rates) + _ratios(rates))
+    _print_cpu(reads.large)
     print(f"assay's web process grew by {reads.grown_bytes / 1e6:.1f} MB while it sent the large file\n")
+
+
+def _print_cpu(row: dict[str, Rate]) -> None:
+    nginx_us, ours_us = row["nginx"].cpu_us, row["assay"].cpu_us
+    print(f"{'  processor time, us/request':30}{nginx_us:12.1f}{ours_us:12.1f}{'':36}{nginx_us / ours_us:14.2f}")
 
 
 def _ratios(rates: list[float]) -> str:
@@ -80,11 +92,12 @@ def measure_reads(folder: Path) -> Reads:
             "proxpi": f"{stack.enter_context(proxpi(folder, f'{peer}simple/'))}index/benched/",
         }
         files = {name: {path: linked(pages[name], path.name) for path in (small, large)} for name in NAMES}
-        page = {name: wrk(pages[name]) for name in NAMES}
-        quick = {name: wrk(files[name][small]) for name in NAMES}
-        web = web_process(index.pid)
+        web = child(b"assay.index.web\0", index.pid)
+        pids = {"nginx": child(b"nginx: worker", child(str(folder / "nginx.conf").encode())), "assay": web}
+        page = {name: wrk(pages[name], pids.get(name)) for name in NAMES}
+        quick = {name: wrk(files[name][small], pids.get(name)) for name in NAMES}
         before = resident_bytes(web)
-        slow = {name: wrk(files[name][large], connections=2) for name in NAMES}
+        slow = {name: wrk(files[name][large], pids.get(name), connections=2) for name in NAMES}
         return Reads(page, quick, slow, resident_bytes(web) - before)
 
 
@@ -100,17 +113,23 @@ def _static(folder: Path, url: str, dist: Path) -> Path:
     return root
 
 
-def web_process(serving: int) -> int:
-    """The child of ``assay serve`` that answers HTTP."""
+def child(words: bytes, parent_pid: int | None = None) -> int:
+    """The process whose command line has ``words``, of that parent."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes()
+            command = (process / "cmdline").read_bytes()
             parent = re.search(r"^PPid:\t(\d+)", (process / "status").read_text(), re.MULTILINE)
         except OSError:
             continue
-        if b"assay.index.web\0" in words and parent is not None and int(parent[1]) == serving:
+        if words in command and parent is not None and parent_pid in (None, int(parent[1])):
             return int(process.name)
-    raise RuntimeError("assay serve has no web process")
+    raise RuntimeError(f"no process {words!r}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that the process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
@@ -119,8 +138,9 @@ def resident_bytes(pid: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def wrk(url: str, connections: int = CONNECTIONS) -> Rate:
-    """What one wrk thread gets from ``url``."""
+def wrk(url: str, pid: int | None = None, connections: int = CONNECTIONS) -> Rate:
+    """What one wrk thread gets from ``url``, which the process ``pid`` serves."""
+    before = cpu_seconds(pid) if pid is not None else 0.0
     command = [
         "wrk",
         "-t1",
@@ -137,12 +157,14 @@ def wrk(url: str, connections: int = CONNECTIONS) -> Rate:
     if "Non-2xx" in output:
         raise RuntimeError(f"{url} does not answer 200: {output}")
     rate, size = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"Transfer/sec:\s+([\d.]+)(\w+)", output)
+    cpu = cpu_seconds(pid) - before if pid is not None else 0.0
+    requests = re.search(r"(\d+) requests in", output)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
-    if rate is None or p99 is None or size is None:
+    if rate is None or p99 is None or size is None or requests is None:
         raise RuntimeError(f"wrk said: {output}")
     factor = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}[size[2]]
     milliseconds = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
-    return Rate(float(rate[1]), float(size[1]) * factor, float(p99[1]) * milliseconds)
+    return Rate(float(rate[1]), float(size[1]) * factor, float(p99[1]) * milliseconds, 1e6 * cpu / int(requests[1]))
 
 
 def linked(page: str, name: str) -> str:
