@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.formats.zstd import (
@@ -18,12 +18,14 @@ from assay.formats.zstd import (
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2_000), st.binary(max_size=2_000))
 def test_what_goes_in_comes_out(dictionary: bytes, data: bytes) -> None:
     assert decompress(compress(data), len(data)) == data
     assert decompress(compress_with(dictionary, data), len(data), dictionary) == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.booleans())
 def test_whatever_comes_is_read_or_refused(data: bytes, has_dictionary: bool) -> None:
     for body in (data, DCZ_MAGIC + data):

@@ -4,7 +4,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import MetaFile, Snapshot, TargetFile, Targets
 
@@ -45,12 +45,14 @@ def _outcome(kind: Any, document: dict[str, Any]) -> Any:
         return "refused"
 
 
+@settings(deadline=None)
 @given(_COMMON, st.dictionaries(_NAMES, _TARGET | _ODD, max_size=3) | _ODD)
 def test_targets_are_read_as_by_python_tuf(common: dict[str, Any], targets: Any) -> None:
     document = {"_type": "targets", **common, "targets": targets}
     assert _outcome(LeanTargets, document) == _outcome(Targets, document)
 
 
+@settings(deadline=None)
 @given(_COMMON, st.dictionaries(_NAMES, _META | _ODD, max_size=3) | _ODD)
 def test_snapshots_are_read_as_by_python_tuf(common: dict[str, Any], meta: Any) -> None:
     document = {"_type": "snapshot", **common, "meta": meta}
@@ -71,6 +73,7 @@ def test_what_is_changed_in_a_role_is_written() -> None:
     assert snapshot.to_dict()["meta"] == {"a.json": {"version": 4}}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_only_canonical_bytes_that_are_json_are_put_into_files_as_they_are(text: str) -> None:
     try:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import Snapshot
 
@@ -27,6 +27,7 @@ def written(snapshot: Snapshot) -> bytes:
 BEFORE = parse_envelope(written(FIRST), Snapshot, SNAPSHOT).signed
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(ROLES), st.integers(5, 2_000), max_size=6), st.booleans())
 def test_what_changed_is_read_as_the_whole_is(changes: dict[str, int], grows: bool) -> None:
     data = written(plan_snapshot(FIRST, changes | ({"new": 1} if grows else {}), NOW, Lifetimes()))
@@ -41,6 +42,7 @@ def test_what_changed_is_read_as_the_whole_is(changes: dict[str, int], grows: bo
         assert again.payload == parse_envelope(third, Snapshot, SNAPSHOT).payload
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_bent_file_is_read_as_the_whole_is_or_not_at_all(data: st.DataObject) -> None:
     file = bytearray(written(plan_snapshot(FIRST, {"bin-07": 9}, NOW, Lifetimes())))
