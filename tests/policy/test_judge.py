@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.model.names import ProjectName, parse_project_name
@@ -30,6 +30,9 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 INDEXES = ("https://a.example/", "https://b.example/")
 KEYS = ("A" * 40, "B" * 40)
 HOSTS = ("git.example", "a.cdn.example", "evil.example")
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A loaded machine is slow to make examples; that says nothing of the laws."""
 
 names = st.sampled_from(["demo", "acme-tool", "acme-open"])
 globs = st.lists(st.sampled_from(["*", "demo", "acme-*", "*-open"]), min_size=1, max_size=2).map(tuple)
@@ -92,6 +95,7 @@ def refused(policy: Policy, given_facts: Facts, stage: Stage = Stage.FILE) -> se
     return {str(refusal) for refusal in judge(policy, given_facts, stage).refusals}
 
 
+@PATIENT
 @given(policies, policies, facts, stages)
 def test_merging_never_loosens(one: Policy, other: Policy, found: Facts, stage: Stage) -> None:
     """Whatever one of two policies refuses, both together refuse, for the same reason; and they add nothing."""
@@ -99,6 +103,7 @@ def test_merging_never_loosens(one: Policy, other: Policy, found: Facts, stage: 
     assert refused(both, found, stage) == refused(one, found, stage) | refused(other, found, stage)
 
 
+@PATIENT
 @given(policies, policies, facts)
 def test_the_order_of_layers_does_not_matter_and_twice_is_once(one: Policy, other: Policy, found: Facts) -> None:
     assert refused(one.with_layers(other.layers), found) == refused(other.with_layers(one.layers), found)
@@ -108,6 +113,7 @@ def test_the_order_of_layers_does_not_matter_and_twice_is_once(one: Policy, othe
     assert one.with_layers(other.layers).digest(NOW) == other.with_layers(one.layers).digest(NOW)
 
 
+@PATIENT
 @given(policies, layers)
 def test_a_layer_that_speaks_of_hosts_is_never_overruled(policy: Policy, layer: Layer) -> None:
     both = policy.with_layers([layer])
@@ -117,6 +123,7 @@ def test_a_layer_that_speaks_of_hosts_is_never_overruled(policy: Policy, layer: 
             assert layer.hosts is not None or policy.allows_host(host)
 
 
+@PATIENT
 @given(policies, layers, st.sampled_from(["a" * 40, "main", None]))
 def test_a_layer_that_speaks_of_repositories_is_never_overruled(
     policy: Policy, layer: Layer, revision: str | None
@@ -128,6 +135,7 @@ def test_a_layer_that_speaks_of_repositories_is_never_overruled(
                 assert not speaks or judge_repository(each, url, revision) is None
 
 
+@PATIENT
 @given(policies, layers)
 def test_leniencies_about_signers_need_every_layer_that_speaks_of_them(policy: Policy, layer: Layer) -> None:
     both, alone = provenance_of(policy.with_layers([layer])), provenance_of(Policy((layer,)))
@@ -137,6 +145,7 @@ def test_leniencies_about_signers_need_every_layer_that_speaks_of_them(policy: P
         assert both.retired_keys is RetiredKeys.REFUSE
 
 
+@PATIENT
 @given(policies, facts, stages)
 def test_what_is_let_pass_is_told(policy: Policy, found: Facts, stage: Stage) -> None:
     judgement = judge(policy, found, stage)
@@ -145,6 +154,7 @@ def test_what_is_let_pass_is_told(policy: Policy, found: Facts, stage: Stage) ->
     assert not judgement.refusals or enforced
 
 
+@PATIENT
 @given(policies, facts)
 def test_what_is_refused_early_is_refused_late(policy: Policy, found: Facts) -> None:
     """A later stage knows more and never forgives what an earlier one refused."""
