@@ -78,6 +78,7 @@ def test_507_and_nothing_is_lost(small_disk: Path, fault: Callable[[House], Call
         assert page["versions"] == ["1.0", "2.0"]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root may mount a small file system")
 def test_a_full_disk_keeps_room_for_the_timestamp(small_disk: Path) -> None:
     """Not one byte is free, and clients still find a timestamp that is signed again and again."""

@@ -18,6 +18,7 @@ from assay.index.published import PublishedStore
 from assay.index.recovery.freeze import read_mark, require_thawed
 from assay.index.recovery.notice import render_notice
 from assay.index.recovery.recover import Recovered, Request, recover
+from assay.index.signer.house import open_publisher
 from assay.index.signer.online import Keyring
 from assay.keys.files import load_key_file
 from assay.keys.online import create_online_key
@@ -307,7 +308,7 @@ def test_A13_seals_and_claims_stand_through_a_recovery(tmp_path: Path) -> None:
     done = recover(index.data, IndexConfig(trust=TrustConfig(bin_bits=2)), None, Request(good.version), index.now)
     assert done.counts["added"] == 2, "a file and its page"
     with pytest.raises(OperatorError, match="frozen"):
-        require_thawed(index.data)
+        open_publisher(index.data, IndexConfig(), Keyring(index.data.keys, None), index.ledger)
     replace_keys_locally(index)
     require_thawed(index.data)
     index.later(minutes=5)

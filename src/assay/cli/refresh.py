@@ -11,7 +11,6 @@ from assay.index.config import load_config
 from assay.index.expiries import due_reminders, role_expiries
 from assay.index.ledger import Ledger
 from assay.index.published import PublishedStore
-from assay.index.recovery.freeze import require_thawed
 from assay.index.serve import only_process
 from assay.index.upkeep.refresh import refresh
 
@@ -28,7 +27,6 @@ def command(trust_clock: bool, data: Path, as_json: bool) -> None:
     folder = data_folder(data)
     config = load_config(folder.config_file)
     with only_process(folder):
-        require_thawed(folder)
         passphrase = data_passphrase(folder, insecure=False)
         ledger = Ledger.open(folder.ledger_file)
         try:
