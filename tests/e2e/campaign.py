@@ -4,8 +4,6 @@ What was acknowledged is recorded outside the index. Afterwards everything that 
 reads it, and compared with the record and with everything that was ever seen of it before.
 """
 
-import hashlib
-import json
 import os
 import signal
 import threading
@@ -13,11 +11,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from assay.model.errors import OperatorError
 from client.small_distributions import build_wheel
-from e2e.house import Answer, House, ask
+from e2e.house import Answer, House
+from faults.oracle import Oracle
+from faults.readers import read_url
 
 PROJECTS = ("red", "green", "blue")
 
@@ -98,39 +97,14 @@ def fire(house: House, publishers: list[Publisher], kills: list[str], random: Ra
 
 @dataclass
 class Memory:
-    """Everything that was ever seen of an index's signed metadata: versions only go up, a version has one content."""
+    """Everything that was ever seen of an index: the oracle of every fault test, over HTTP."""
 
-    contents: dict[str, str] = field(default_factory=dict)
-    timestamp_version: int = 0
-    files: dict[str, str] = field(default_factory=dict)
+    oracle: Oracle = field(default_factory=lambda: Oracle(b""))
 
     def look(self, house: House) -> dict[str, str]:
-        """Fetch everything that the served timestamp leads to; returns target paths with their hashes."""
-        timestamp = self._role(house, "timestamp.json", remember=False)
-        assert timestamp["version"] >= self.timestamp_version
-        self.timestamp_version = timestamp["version"]
-        snapshot = self._role(house, f"{timestamp['meta']['snapshot.json']['version']}.snapshot.json")
-        targets: dict[str, str] = {}
-        for name, meta in snapshot["meta"].items():
-            role = self._role(house, f"{meta['version']}.{name}")
-            targets |= {path: target["hashes"]["sha256"] for path, target in role["targets"].items()}
-        for path, sha256 in targets.items():
-            folder, _, name = path.rpartition("/")
-            answer = ask(f"{house.index.url}{folder}/{sha256}.{name}")
-            assert (answer.status, hashlib.sha256(answer.body).hexdigest()) == (200, sha256), path
-            if path.startswith("packages/"):
-                assert self.files.setdefault(path, sha256) == sha256
-        assert self.files.keys() <= targets.keys(), "a published file vanished"
-        return targets
-
-    def _role(self, house: House, name: str, *, remember: bool = True) -> dict[str, Any]:
-        answer = ask(f"{house.index.url}tuf/{name}")
-        assert answer.status == 200, name
-        digest = hashlib.sha256(answer.body).hexdigest()
-        if remember:
-            assert self.contents.setdefault(name, digest) == digest, f"{name} has two contents"
-        signed: dict[str, Any] = json.loads(answer.body)["signed"]
-        return signed
+        """Fetch everything that the served timestamp leads to; returns the paths of files with their hashes."""
+        assert self.oracle.watch(read_url(house.index.url)) == []
+        return self.oracle.hashes
 
 
 def target_of(filename: str) -> str:
@@ -140,4 +114,4 @@ def target_of(filename: str) -> str:
 
 def leftovers(data: Path) -> list[str]:
     """What crashes left half-written where readers look."""
-    return [str(path) for path in (data / "published").rglob(".tmp-*")]
+    return [str(path) for path in data.rglob(".tmp-*")]

@@ -1,5 +1,6 @@
 """A signer that dies at any write goes on with the same log: nothing twice, nothing missing, nothing rewritten."""
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,15 +72,29 @@ def log_files(index: LivingIndex) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if parse_tile_path(name)}
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Index folders to copy from, by how many projects are there."""
+    folders = {}
+    for before in (0, 130):
+        folders[before] = tmp_path_factory.mktemp("prepared") / "index"
+        index = LivingIndex(folders[before])
+        index.upload(*[(f"old{number}", "1.0") for number in range(before - 4)])
+        index.publish()
+        index.close()
+    return folders
+
+
 @pytest.mark.parametrize("before", [0, 130])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("die_at", range(1, WRITES + 1))
-def test_a_crash_at_any_write_leaves_one_log(tmp_path: Path, die_at: int, share: float, before: int) -> None:
+def test_a_crash_at_any_write_leaves_one_log(
+    tmp_path: Path, prepared: dict[int, Path], die_at: int, share: float, before: int
+) -> None:
     """``before`` projects are there: with 130, 2 entries each, the crashing publication fills the first tile."""
+    subprocess.run(["cp", "-a", prepared[before], tmp_path / "index"], check=True)
     with living(tmp_path / "index", kind=DyingIndex) as (index, url):
         assert isinstance(index, DyingIndex)
-        index.upload(*[(f"old{number}", "1.0") for number in range(before - 4)])
-        index.publish()
         machine = Machine(url, index, tmp_path / "machine")
         seen = machine.verify().checkpoint.head
         old = log_files(index)
