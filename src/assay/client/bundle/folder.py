@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from assay import durable
-from assay.fetch import Fetcher
+from assay.fetch import NOT_FOUND, OK, Fetcher, Known, Reply
 from assay.model.digests import Sha256
 from assay.model.errors import StorageUnavailable, Unreachable, VerificationFailed
 
@@ -32,12 +32,12 @@ class RecordingFetcher(Fetcher):
         self._index = index
         self._folder = folder
 
-    async def get(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> bytes | None:
-        """As ``Fetcher.get``."""
-        data = await super().get(url, max_bytes=max_bytes, headers=headers)
-        if data is not None:
-            await asyncio.to_thread(_keep, place_of(url, self._index, self._folder), data)
-        return data
+    async def ask(self, url: str, *, max_bytes: int, headers: Mapping[str, str], known: Known | None = None) -> Reply:
+        """As ``Fetcher.ask``, which every other way of asking comes down to; the body is kept whole."""
+        reply = await super().ask(url, max_bytes=max_bytes, headers=headers, known=known)
+        if reply.status == OK:
+            await asyncio.to_thread(_keep, place_of(url, self._index, self._folder), reply.body)
+        return reply
 
     async def download(self, url: str, path: Path, *, length: int) -> Sha256 | None:
         """As ``Fetcher.download``."""
@@ -55,10 +55,11 @@ class FolderFetcher(Fetcher):
         self._index = index
         self._folder = folder
 
-    async def get(self, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None) -> bytes | None:
-        """As ``Fetcher.get``."""
-        del headers
-        return await asyncio.to_thread(_read, place_of(url, self._index, self._folder), max_bytes, url)
+    async def ask(self, url: str, *, max_bytes: int, headers: Mapping[str, str], known: Known | None = None) -> Reply:
+        """As ``Fetcher.ask``; in a bundle nothing is packed."""
+        del headers, known
+        data = await asyncio.to_thread(_read, place_of(url, self._index, self._folder), max_bytes, url)
+        return Reply(NOT_FOUND, b"", url, None) if data is None else Reply(OK, data, url, None)
 
     async def download(self, url: str, path: Path, *, length: int) -> Sha256 | None:
         """As ``Fetcher.download``."""
