@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +67,7 @@ def _main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:  # what is imported late is imported now: no fault for that
         Ledger.open(Path(folder, "ledger.db")).close()
+        time.strptime("2026", "%Y")
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
