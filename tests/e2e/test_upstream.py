@@ -2,13 +2,15 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from assay.cli.demo.tampering import Frozen
 from assay.index.config import DataFolder
 from assay.model.digests import sha256_of
 from client.small_distributions import build_wheel
-from e2e.house import House, ask
+from e2e.house import House, ask, running_house
 from e2e.installers import PIP, UV, modules
 from e2e.upstream import Upstream
 
@@ -103,3 +105,14 @@ def test_a_name_that_the_upstream_has_is_nobodys_here_before_anybody_asked_for_i
     page = house.page("bought")
     assert page is not None
     assert page["versions"] == ["9.0"]
+
+
+def test_a_page_whose_signature_is_late_is_late_and_not_missing(folder: Path, upstream: Upstream) -> None:
+    """A 404 would make a resolver fall back to another version, or to another index."""
+    upstream.add("late", wheel_name("late"), build_wheel("late", "1.0"))
+    config = "[limits]\npublish_timeout_s = 1\n"
+    with running_house(folder / "slow", "--upstream", upstream.simple_url, config=config) as house:
+        with Frozen(house.index.child_pid("signer")):
+            answers = [ask(f"{house.index.simple_url}late/").status for _ in range(2)]
+        assert [status >= 500 for status in answers] == [True, True]
+        assert house.page("late") is not None

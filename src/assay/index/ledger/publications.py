@@ -228,6 +228,12 @@ def has_pending(connection: Connection) -> bool:
     return connection.scalar(proposed) is not None or connection.scalar(happened) is not None
 
 
+def pending_of(connection: Connection, project: ProjectName) -> list[int]:
+    """The proposals of ``project`` that the signer has not decided yet, oldest first."""
+    query = select(outbox.c.seq).where(outbox.c.state == "pending", outbox.c.project == project)
+    return list(connection.execute(query.order_by(outbox.c.seq)).scalars())
+
+
 def pending_count(connection: Connection) -> int:
     """How many proposals wait in the outbox."""
     return connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == "pending")) or 0

@@ -20,7 +20,7 @@ from assay.formats.pages import MAX_PAGE_BYTES, PageFile, ProjectPage, format_ti
 from assay.index.announcements import Announcements
 from assay.index.blobs import BlobStore
 from assay.index.ledger import Ledger, accounts
-from assay.index.ledger.publications import FileRow, files_of, find_file, propose
+from assay.index.ledger.publications import FileRow, files_of, find_file, pending_of, propose
 from assay.index.proposals import ProposedFile, PublishFiles, Yank
 from assay.index.upstream.listing import UpstreamPage, parse_upstream_page
 from assay.index.upstream.provenance import UpstreamProvenance
@@ -142,16 +142,23 @@ class PullThrough:
         url = f"{self._settings.url}{project}/"
         headers = {"Accept": ACCEPT} | ({"If-None-Match": row.upstream_etag} if row and row.upstream_etag else {})
         reply = await self._fetcher.ask(url, max_bytes=MAX_PAGE_BYTES, headers=headers)
-        if reply.status in (NOT_FOUND, NOT_MODIFIED):
+        if reply.status == NOT_FOUND:
             return
-        page = await asyncio.to_thread(parse_upstream_page, reply.body, project, reply.url, self._clock())
-        for name in page.left_out:
-            log.info("left out of %s: %s", project, name)
-        for seq in await asyncio.to_thread(self._record, project, page, reply.etag):
+        if reply.status != NOT_MODIFIED:
+            page = await asyncio.to_thread(parse_upstream_page, reply.body, project, reply.url, self._clock())
+            for name in page.left_out:
+                log.info("left out of %s: %s", project, name)
+            await asyncio.to_thread(self._record, project, page, reply.etag)
+        for seq in await asyncio.to_thread(self._pending, project):
             await self._announcements.wait(seq, self._settings.publish_timeout_s)
 
-    def _record(self, project: ProjectName, page: UpstreamPage, etag: str | None) -> list[int]:
-        """Propose what is new, in one transaction; returns the proposals to wait for."""
+    def _pending(self, project: ProjectName) -> list[int]:
+        """What to wait for, also where an earlier request proposed it and gave up waiting."""
+        with self._ledger.read() as connection:
+            return pending_of(connection, project)
+
+    def _record(self, project: ProjectName, page: UpstreamPage, etag: str | None) -> None:
+        """Propose what is new, in one transaction."""
         now = self._clock()
         published = self._page_of(project)
         with self._ledger.write() as connection:
@@ -159,7 +166,7 @@ class PullThrough:
             if row is None:
                 accounts.create_project(connection, project, ACTOR, now, origin=ACTOR)
             elif self.is_ours(project, row):
-                return []
+                return
             known = {file.filename: file for file in files_of(connection, project)}
             for name, found in _changed(known, page).items():
                 log.warning("%s: the upstream shows other bytes than it did first; kept the first", name)
@@ -176,7 +183,8 @@ class PullThrough:
             )
             proposals += _yanks(published, page) if published else []
             accounts.record_upstream_check(connection, project, etag, now)
-            return [propose(connection, proposal) for proposal in proposals]
+            for proposal in proposals:
+                propose(connection, proposal)
 
     # --- files ------------------------------------------------------------------------------------------------
 
