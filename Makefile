@@ -53,9 +53,11 @@ fuzz: $(STAMP)  ## every parser of uploads for FUZZ_SECONDS each, coverage-guide
 			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -artifact_prefix=.fuzz/$$target- || exit 1; \
 	done
 
+# Without the cloud extras: securesystemslib loads every cloud library it finds, at each start, for more than a second.
+EXTRAS := index hsm provenance sbom
 lock: $(STAMP)  ## resolve the development environment again
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 --all-extras \
-		--group test --group lint --group bench pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 \
+		$(EXTRAS:%=--extra %) --group test --group lint --group bench pyproject.toml -o requirements/dev.txt
 	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 - -o requirements/uv.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --python-version 3.11 \
 		requirements/installers.in -o requirements/installers.txt
