@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from assay.index.ledger import schema
+from assay.index.ledger.migrations import STEPS, can_migrate, migrate
 from assay.model.errors import OperatorError, StorageUnavailable
 
 BUSY_TIMEOUT_S = 30.0
@@ -26,7 +27,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> "Ledger":
-        """Open the SQLite ledger at ``path``, creating its tables when it is new. Raises OperatorError."""
+        """Open the SQLite ledger at ``path``, made when it is new, migrated when it is old. Raises OperatorError."""
         engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
@@ -41,14 +42,17 @@ class Ledger:
             if version is None:
                 connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION))
                 connection.execute(insert(schema.head).values(id=1, publication=0, epoch=0, timestamp=None, pages={}))
-            elif version != schema.SCHEMA_VERSION:
+            elif not can_migrate(version):
                 raise OperatorError(
                     "the ledger was written by another version of Assay",
                     subject=str(path),
                     rule="ledger-version",
-                    expected=f"schema {schema.SCHEMA_VERSION}",
+                    expected=f"schema {min(STEPS)} to {schema.SCHEMA_VERSION}",
                     found=f"schema {version}",
+                    next_step="run the release of Assay that wrote it, or a newer one",
                 )
+            elif version < schema.SCHEMA_VERSION:
+                migrate(connection, version)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
