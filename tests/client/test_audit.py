@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,8 @@ from assay.client.audit.audit import Audit, Verdict, audit
 from assay.client.audit.installed import find_environment
 from assay.client.audit.launchers import is_launcher
 from assay.client.audit.sbom import render_sbom
-from assay.model.errors import CallerError, VerificationFailed
+from assay.model.errors import CallerError, OperatorError, VerificationFailed
+from assay.model.outcomes import exit_code_of
 from client.memory_source import MemorySource
 from client.small_distributions import build_wheel, wheel_metadata
 
@@ -231,3 +233,13 @@ def test_not_an_interpreter(tmp_path: Path) -> None:
 )
 def test_a_launcher_does_one_thing(body: str) -> None:
     assert not is_launcher(f"#!/v/bin/python\n{body}".encode(), "m", "f", Path("/v/bin"))
+
+
+def test_without_the_library_there_is_no_bill_of_materials(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cyclonedx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(cast("dict[str, object]", sys.modules), "cyclonedx", None)
+    with pytest.raises(OperatorError, match="need a library") as caught:
+        render_sbom(machine.audit())
+    assert (caught.value.rule, exit_code_of(caught.value)) == ("sbom-library", 1)
+    assert caught.value.next_step == "pip install 'assay[sbom]'"

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from assay.client.discover import PipSettings, ask_pip, discover_indexes, parse_config_list
+from assay.model.errors import OperatorError
+from assay.model.outcomes import exit_code_of
 from client.proxied import clean_environ
 
 
@@ -89,3 +91,15 @@ def test_the_listing_is_read_as_literals() -> None:
         ":env:.find-links": "/a",
         "global.no-index": "1",
     }
+
+
+def test_a_pip_that_says_nothing_is_no_pip_without_settings(tmp_path: Path, environ: dict[str, str]) -> None:
+    pip = tmp_path / "bin" / "pip"
+    pip.parent.mkdir()
+    pip.write_text("#!/bin/sh\necho 'pip.conf: no such section' >&2\nexit 3\n")
+    pip.chmod(0o755)
+    with pytest.raises(OperatorError, match="pip does not say") as caught:
+        ask_pip(environ | {"PATH": str(pip.parent)}, tmp_path / "cache")
+    assert (caught.value.rule, exit_code_of(caught.value)) == ("pip-settings", 1)
+    assert caught.value.found == "pip.conf: no such section"
+    assert not (tmp_path / "cache").exists()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli.demo.programs import Person
+from assay.cli.demo.programs import ASSAY, Person
+from assay.client.local_index import folder_of
 from client.small_distributions import build_wheel
 from e2e.installers import PIP, UV, Installer, modules
 from e2e.upstream import Upstream
@@ -78,3 +79,14 @@ def test_without_an_upstream_nothing_is_installed(user: Person) -> None:
     done, installed = UV.install(lost, "demo")
     assert (done.code, installed) == (13, [])
     assert "127.0.0.1:9" in done.said
+
+
+def test_what_keeps_it_from_starting_is_told(user: Person, upstream: Upstream) -> None:
+    folder = user.folder / "data" / "assay" / "local" / folder_of(upstream.simple_url).name / "data"
+    folder.mkdir(parents=True)
+    (folder / "holiday.jpg").write_bytes(b"no index")
+    done = user.run(*ASSAY, "run", "--", "touch", "started")
+    assert done.code == 1, done.said
+    for words in ("the local index did not start", "local-index", "not-an-index"):
+        assert words in done.said
+    assert not (user.folder / "started").exists()

@@ -91,3 +91,10 @@ def test_the_name_says_the_format(user: Person) -> None:
     done = pin(user, "demo\n", "-o", "uv.lock")
     assert done.code == 2
     assert "lock-format" in done.said
+
+
+def test_a_resolver_that_resolves_nothing_pins_nothing(user: Person) -> None:
+    done = pin(user, "demo\n", "--with", "pip", "-x", "--help")
+    assert done.code == 2, done.said
+    assert "resolver-report" in done.said
+    assert not (user.folder / "requirements.txt").exists()

@@ -129,3 +129,14 @@ def test_uvs_own_indexes_are_not_overwritten(house: House) -> None:
     assert done.code == 2
     assert "setup-uv" in done.said
     assert not config(user, "pip", "pip.conf").exists()
+
+
+def test_a_taken_port_is_named_with_the_way_out(house: House) -> None:
+    user = house.user()
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        assert user.run(*ASSAY, "setup", "--no-service", "--port", str(port)).code == 0
+        done = user.run(*ASSAY, "proxy")
+    assert done.code == 1, done.said
+    for words in ("endpoint-port", f"127.0.0.1:{port}", "assay setup --port N"):
+        assert words in done.said
