@@ -7,6 +7,9 @@ import pytest
 
 from assay.fetch import Fetcher, Known
 from assay.formats.zstd import available_dictionary, decompress
+from assay.index.web.asgi import Message, Request
+from assay.index.web.cache import PublishedCache
+from assay.index.web.metadata import TufMetadata
 from index.web.folder_index import FolderIndex
 from index.web.running import Address
 
@@ -62,6 +65,36 @@ def test_without_the_same_dictionary_on_both_sides_all_is_sent(web: Address, cha
     answer = web.request("GET", "/tuf/8.snapshot.json", {**ASKING, **change})
     assert answer.headers["content-encoding"] == "zstd"
     assert decompress(answer.body, len(NEW)) == NEW
+
+
+def test_dictionaries_that_nobody_has_cost_nothing(index: FolderIndex) -> None:
+    cache = PublishedCache(50_000_000)
+    metadata = TufMetadata(index.published, cache)
+
+    async def send(_message: Message) -> None:
+        pass
+
+    async def ask(dictionary: bytes) -> None:
+        fields = {**ASKING, "Available-Dictionary": available_dictionary(dictionary)}
+        headers = {name.lower().encode(): value.encode() for name, value in fields.items()}
+        await metadata.answer(Request("GET", "", b"", b"", headers, {}), send, "8.snapshot.json")
+
+    async def campaign() -> tuple[int, int]:
+        await ask(OLD)
+        await ask(b"mine")
+        before = cache.cost_bytes
+        for number in range(40):
+            await ask(b"%d" % number)
+        return before, cache.cost_bytes
+
+    before, after = asyncio.run(campaign())
+    assert after == before
+
+
+def test_nobody_spoils_the_dictionary_of_others(web: Address) -> None:
+    spoiling = web.request("GET", "/tuf/8.snapshot.json", {**ASKING, "Dictionary-ID": '"6"'})
+    assert spoiling.headers["content-encoding"] == "zstd"
+    assert web.request("GET", "/tuf/8.snapshot.json", ASKING).headers["content-encoding"] == "dcz"
 
 
 def test_different_bodies_have_different_etags(web: Address) -> None:

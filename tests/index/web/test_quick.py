@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -276,3 +277,16 @@ def test_what_is_answered_on_the_spot_is_counted(filled: FolderIndex) -> None:
         assert find(b"/simple/nothing/", []) is None
     labels = {"route": "simple", "status": "2xx"}
     assert metrics.registry.get_sample_value("assay_http_requests_total", labels) == 1
+
+
+def test_A5_names_of_what_is_not_there_are_not_remembered(filled: FolderIndex) -> None:
+    app = build_app(filled.services())
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            for target in (f"/simple/{number}{'a' * 60_000}/", f"/tuf/{number}{'a' * 60_000}"):
+                assert not on_the_spot(app, target, {})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3_000_000

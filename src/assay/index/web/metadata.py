@@ -24,7 +24,7 @@ _VERSIONED_KIND: Final = encoded_kind("versioned", lambda data: data, _JSON, IMM
 VARY_DICTIONARY: Final = (b"vary", b"Accept-Encoding, Available-Dictionary")
 _ZSTD_HEADERS: Final = (_JSON, IMMUTABLE, VARY_DICTIONARY)
 _DICTIONARY_ID: Final = re.compile(r'"([1-9][0-9]{0,9})"\Z')
-_DICTIONARY_HASH: Final = re.compile(r":[A-Za-z0-9+/]{43}=:\Z")
+_DICTIONARY_KIND: Final = Kind("dictionary", available_dictionary, len)
 
 
 class TufMetadata:
@@ -50,35 +50,33 @@ class TufMetadata:
         else:
             raise NotFound("no such metadata")
         if kind is _VERSIONED_KIND and accepts_coding(request.header(b"accept-encoding"), "zstd"):
-            kind = self._zstd_kind(request, name)
+            kind = await self._zstd_kind(request, name)
         encoded = await self._cache.get(self._path(f"tuf/{name}"), kind)
         if encoded is None:
             raise NotFound("no such metadata")
         await send_encoded(request, send, encoded)
 
-    def _zstd_kind(self, request: Request, name: str) -> Kind[Encoded]:
+    async def _zstd_kind(self, request: Request, name: str) -> Kind[Encoded]:
         """How a role's file is packed for a client that takes ``zstd``: if it has an older version, as the difference.
 
-        The client sends back the id that came with that version (RFC 9842 section 2.3): its version number.
+        The client sends back the id that came with that version (RFC 9842 section 2.3): its version number. What it
+        sends is looked at before anything is packed, so that nobody has us pack, or keep, the same thing again.
         """
         version, _, role = name.partition(".")
         offer = (b"use-as-dictionary", f'match="/tuf/*.{role}", id="{version}"'.encode())
+        whole = Kind("zstd", lambda data: _packed(data, None, offer), _cost)
         known = _DICTIONARY_ID.match(request.header(b"dictionary-id") or "")
-        digest = request.header(b"available-dictionary") or ""
-        if (
-            known is None
-            or not _DICTIONARY_HASH.match(digest)
-            or not accepts_coding(request.header(b"accept-encoding"), "dcz")
-        ):
-            return Kind("zstd", lambda data: _packed(data, None, offer), lambda encoded: encoded.cost)
+        if known is None or not accepts_coding(request.header(b"accept-encoding"), "dcz"):
+            return whole
         path = self._path(f"tuf/{known[1]}.{role}")
+        digest = await self._cache.get(path, _DICTIONARY_KIND)
+        if digest is None or request.header(b"available-dictionary") != digest:
+            return whole
+        return Kind(f"dcz {digest}", lambda data: _packed(data, durable.read_file(Path(path)), offer), _cost)
 
-        def make(data: bytes) -> Encoded:
-            dictionary = durable.read_file(Path(path))
-            usable = dictionary is not None and available_dictionary(dictionary) == digest
-            return _packed(data, dictionary if usable else None, offer)
 
-        return Kind(f"dcz {digest}", make, lambda encoded: encoded.cost)
+def _cost(encoded: Encoded) -> int:
+    return encoded.cost
 
 
 def _packed(data: bytes, dictionary: bytes | None, offer: tuple[bytes, bytes]) -> Encoded:

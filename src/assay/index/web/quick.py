@@ -16,6 +16,8 @@ from assay.index.web.pages import ProjectPages
 from assay.index.web.representations import Encoded, choose
 
 MAX_QUICK_FILE_BYTES: Final = 262_144
+MAX_QUICK_TARGET_BYTES: Final = 512
+"""Paths are remembered by name, also those of files that are not there: a name must be short."""
 _LEFT_TO_THE_ORDINARY_WAY: Final = frozenset(
     (
         b"available-dictionary",
@@ -55,6 +57,8 @@ class QuickAnswers:
 
     def find(self, target: bytes, headers: Headers) -> QuickAnswer | None:
         """The answer to GET of ``target`` (as it stands in the request line) with ``headers``; None: not from here."""
+        if len(target) > MAX_QUICK_TARGET_BYTES:
+            return None
         accept = accept_encoding = None
         for name, value in headers:
             if name in _LEFT_TO_THE_ORDINARY_WAY:
