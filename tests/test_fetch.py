@@ -146,3 +146,12 @@ def test_credentials_come_from_the_address_or_netrc(tmp_path: Path) -> None:
 
 def test_a_port_in_no_proxy_does_not_confuse() -> None:
     assert user_proxy_for("http", "a.example", {"HTTP_PROXY": "p:1", "no_proxy": "b.example"}) == "http://p:1"
+
+
+def test_a_second_answer_that_nobody_asked_for_is_not_read() -> None:
+    second = answer(b"other", status="404 Not Found")
+
+    async def ask_twice(fetcher: Fetcher, url: str) -> list[bytes | None]:
+        return [await fetcher.get(url, max_bytes=99) for _ in range(2)]
+
+    assert fetch([answer(b"one") + second, answer(b"two")], ask_twice) == [b"one", b"two"]

@@ -183,6 +183,11 @@ class Connection(asyncio.Protocol):
 
     # --- httptools --------------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """One answer for one request: what comes behind it in the same breath would be taken for the next one's."""
+        if self._is_complete:
+            raise BrokenMessage("an answer that nobody asked for")
+
     def on_status(self, status: bytes) -> None:
         """A part of the reason phrase."""
         self._reason += status
