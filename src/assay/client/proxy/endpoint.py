@@ -125,7 +125,7 @@ class Endpoint:
     async def _current(self) -> Answers:
         async with self._renewing:
             now = self._clock()
-            if self._answers is None or self._renewed is None or now - self._renewed > RENEW_AFTER:
+            if self._answers is None or self._renewed is None or abs(now - self._renewed) > RENEW_AFTER:
                 self._answers, self._renewed = await self._renew(), now
             return self._answers
 
