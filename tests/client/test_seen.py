@@ -1,12 +1,14 @@
 """The record of who was seen first: changes, losses, less evidence; a book that somebody edited."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from assay.client.seen import Seen, SeenBook, Watcher, alarms, merge, release_line, rewritten, with_facts
+from assay.client.store import MetadataStore
 from assay.model.errors import CallerError, RefusedByPolicy
 from assay.model.names import parse_project_name
 from assay.model.rings import Ring
@@ -120,3 +122,15 @@ def test_where_policy_only_warns_an_alarm_is_told_and_recorded(tmp_path: Path) -
     assert "publisher-changed" in told[0]
     book.add(watcher.new)
     assert set(json.loads(book.path.read_text())["projects"]["demo"]["certificates"]) == {DORA, EVE}
+
+
+def test_what_another_command_notes_meanwhile_outlives_forgetting(tmp_path: Path) -> None:
+    book, other = SeenBook(tmp_path / "seen.json", tmp_path / "locks"), parse_project_name("other")
+    book.add({DEMO: SIGNED})
+    with MetadataStore(tmp_path / "locks").locked():
+        forgetting = threading.Thread(target=book.forget, args=(DEMO,))
+        forgetting.start()
+        forgetting.join(0.3)
+        book.write({DEMO: SIGNED, other: SIGNED})
+    forgetting.join()
+    assert set(book.read()) == {other}

@@ -165,11 +165,12 @@ class SeenBook:
 
     def forget(self, project: ProjectName) -> bool:
         """Forget a project, so that it is seen for the first time again. False: it was not known."""
-        entries = dict(self.read())
-        if entries.pop(project, None) is None:
-            return False
-        self.write(entries)
-        return True
+        with MetadataStore(self._locks).locked():
+            entries = dict(self.read())
+            if entries.pop(project, None) is None:
+                return False
+            self.write(entries)
+            return True
 
     def write(self, entries: Entries) -> None:
         """Replace the book. One project a line, so that a review shows what changed."""
