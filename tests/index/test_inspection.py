@@ -190,9 +190,16 @@ def test_who_reads_an_archive_reaches_no_other_process() -> None:
 
 
 FORBIDDEN = """
-import os, socket, subprocess, sys
+import ctypes, os, socket, subprocess, sys
 from assay.index.inspection.worker import confine_reader, warm_up
 warm_up(); confine_reader()
+libc = ctypes.CDLL(None, use_errno=True)
+def kernel(call, *values):
+    found = getattr(libc, call)(*values)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), call)
+    if call == "shmget":
+        libc.shmctl(found, 0, None)
 attempts = {
     "network": lambda: socket.create_connection(("127.0.0.1", 9)),
     "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
@@ -203,6 +210,8 @@ attempts = {
     "writing": lambda: open(sys.argv[1] + "/x", "w").write("x"),
     "listing": lambda: os.listdir("/etc"),
     "deleting": lambda: os.unlink(sys.argv[1] + "/there"),
+    "memory that stays": lambda: kernel("shmget", 0, 4096, 0o1600),
+    "messages that stay": lambda: kernel("msgget", 0, 0o1600),
 }
 for name, attempt in attempts.items():
     try:
@@ -225,7 +234,7 @@ def test_the_reader_has_no_network_no_programs_and_no_files(tmp_path: Path) -> N
     command = [sys.executable, "-c", FORBIDDEN, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert [line for line in done.stdout.splitlines() if not line.endswith("denied")] == []
-    assert len(done.stdout.splitlines()) == 9
+    assert len(done.stdout.splitlines()) == 11
     assert (tmp_path / "there").exists()
 
 

@@ -21,6 +21,7 @@ _X32: Final = 0x40000000
 _ARCHITECTURES: Final = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _NUMBERS: Final = {
     # x86-64, aarch64; None: this architecture has no such call
+    "shmget": (29, 194),
     "socket": (41, 198),
     "connect": (42, 203),
     "sendto": (44, 206),
@@ -31,6 +32,8 @@ _NUMBERS: Final = {
     "vfork": (58, None),
     "execve": (59, 221),
     "kill": (62, 129),
+    "semget": (64, 190),
+    "msgget": (68, 186),
     "ptrace": (101, 117),
     "rt_sigqueueinfo": (129, 138),
     "setpriority": (141, 140),
@@ -38,8 +41,12 @@ _NUMBERS: Final = {
     "tkill": (200, 130),
     "sched_setaffinity": (203, 122),
     "tgkill": (234, 131),
+    "mq_open": (240, 180),
     "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
     "unshare": (272, 97),
+    "perf_event_open": (298, 241),
     "prlimit64": (302, 261),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),

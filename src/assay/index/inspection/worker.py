@@ -34,7 +34,8 @@ from assay.model.errors import CallerError
 
 MAX_REQUEST_BYTES: Final = 16_384
 _NEVER = ("socket", "connect", "bind", "listen", "sendto", "execve", "execveat", "ptrace", "mount", "unshare")
-_KERNEL = ("bpf", "add_key", "io_uring_setup", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
+_KERNEL = ("bpf", "io_uring_setup", "perf_event_open", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
+_OUTLIVES_US = ("shmget", "msgget", "semget", "mq_open", "add_key", "request_key", "keyctl")
 _PROCESSES = ("clone", "clone3", "fork", "vfork", "prlimit64", "setpriority", "sched_setaffinity")
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "pidfd_send_signal")
 _NOT_IN_A_CHILD = (*_PROCESSES, *_SIGNALS)
@@ -137,7 +138,7 @@ def confine_reader() -> None:
         folders = {*sys.path, *sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}
         confine.keep_only_reading(path for folder in sorted(folders) if folder and (path := Path(folder)).is_dir())
     if seccomp.is_available():
-        seccomp.forbid((*_NEVER, *_KERNEL))
+        seccomp.forbid((*_NEVER, *_KERNEL, *_OUTLIVES_US))
 
 
 def warm_up() -> None:
