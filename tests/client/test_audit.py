@@ -218,8 +218,9 @@ def test_the_bill_of_materials_says_what_was_verified(machine: Machine) -> None:
 
 
 def test_not_an_interpreter(tmp_path: Path) -> None:
-    with pytest.raises(CallerError, match="not a Python interpreter"):
+    with pytest.raises(CallerError, match="not a Python interpreter") as caught:
         find_environment(tmp_path / "nothing")
+    assert (caught.value.rule, exit_code_of(caught.value)) == ("python", 2)
 
 
 @pytest.mark.parametrize(

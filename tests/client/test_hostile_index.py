@@ -10,6 +10,8 @@ import pytest
 from tuf.api.metadata import Targets
 
 from assay.client.bundle.folder import FolderFetcher
+from assay.client.bundle.making import DESCRIPTION
+from assay.client.bundle.opening import read_bundle
 from assay.client.developer import read_work
 from assay.client.lock.verify import verify_lock
 from assay.client.log.audit import LogAuditor
@@ -23,12 +25,13 @@ from assay.model.distributions import Distribution, parse_distribution
 from assay.model.errors import AssayError
 from assay.model.names import POLICY_PROJECT, ProjectName
 from assay.model.outcomes import exit_code_of
-from assay.trust.layout import ROOT, TARGETS, file_target, hashed_path, page_target
+from assay.trust.layout import ROOT, TAKEDOWN, TARGETS, file_target, hashed_path, page_target
 from assay.trust.log.identity import name_log
+from assay.trust.takedown import empty_takedown, with_takedown
 from attacks.worlds import Wire, wired
 from client.small_distributions import build_wheel, wheel_metadata
 from log.worlds import IDENTITY
-from support.simulator import NOW, Simulator, target
+from support.simulator import LIFETIMES, NOW, SIGNERS, Simulator, target
 
 DEMO = parse_distribution("demo-1.0-py3-none-any.whl")
 POLICY = parse_distribution(f"{POLICY_PROJECT.replace('-', '_')}-1-py3-none-any.whl")
@@ -163,6 +166,24 @@ def test_a_wheel_from_upstream_that_no_installer_could_read(index: HostileIndex)
     assert index.refusal(get_file) == ("wheel-unreadable", 10, "not a readable wheel")
 
 
+def test_a_wheel_that_needs_other_things_than_its_sidecar_says(index: HostileIndex) -> None:
+    index.publish(core_metadata=sha256_of(OTHER_METADATA))
+    said = "the wheel's own METADATA is not the sidecar that was shown for it"
+    assert index.refusal(get_file) == ("sidecar", 10, said)
+
+
+def test_a_file_that_was_taken_down(index: HostileIndex) -> None:
+    index.publish()
+    top = index.metadata.roles[TARGETS]
+    assert isinstance(top, Targets)
+    keys, expires = [SIGNERS[TARGETS].public_key], NOW + LIFETIMES.targets
+    index.metadata.put(TARGETS, with_takedown(top, [file_target(DEMO)], keys, 1, expires))
+    index.metadata.put(TAKEDOWN, empty_takedown(1, expires), SIGNERS[TARGETS])
+    index.metadata.seal_off()
+    said = "this file was taken down by the index's offline holders: it must not be installed"
+    assert index.refusal(get_file) == ("taken-down", 10, said)
+
+
 def test_a_policy_that_is_no_wheel(index: HostileIndex) -> None:
     index.publish(POLICY, b"no zip")
     assert index.refusal(current_policy) == ("wheel-unreadable", 10, "not a readable policy")
@@ -232,3 +253,12 @@ def test_a_bundle_answers_for_nothing_but_its_index(tmp_path: Path, url: str) ->
     with pytest.raises(AssayError, match="not an address of this index") as caught:
         asyncio.run(ask())
     assert (caught.value.rule, exit_code_of(caught.value)) == ("bundle-address", 13)
+
+
+@pytest.mark.parametrize("description", [None, b"[]", b'{"assay-bundle": 99}'])
+def test_a_folder_that_is_no_bundle(tmp_path: Path, description: bytes | None) -> None:
+    if description is not None:
+        (tmp_path / DESCRIPTION).write_bytes(description)
+    with pytest.raises(AssayError, match="not a bundle") as caught:
+        read_bundle(tmp_path)
+    assert (caught.value.rule, exit_code_of(caught.value)) == ("bundle", 2)

@@ -20,6 +20,7 @@ from assay.client.proxy.location import Origin
 from assay.client.proxy.passing import way_out
 from assay.client.run import render_report, run_verified
 from assay.model.errors import CallerError, NotFresh, OperatorError
+from assay.model.outcomes import exit_code_of
 from client.memory_source import UPSTREAM_FILES, UPSTREAM_SIMPLE
 from client.proxied import Bench
 
@@ -55,8 +56,9 @@ def test_a_command_that_a_signal_ended(bench: Bench) -> None:
 
 
 def test_a_command_that_does_not_exist(bench: Bench) -> None:
-    with pytest.raises(CallerError, match="cannot be started"):
+    with pytest.raises(CallerError, match="cannot be started") as caught:
         bench.run("no-such-command-here")
+    assert (caught.value.rule, exit_code_of(caught.value)) == ("command", 2)
 
 
 def test_a_policy_that_lets_a_covered_index_pass_is_a_contradiction(bench: Bench) -> None:
