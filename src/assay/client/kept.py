@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from assay.formats.pages import PageFile
-from assay.formats.wheel import read_wheel_metadata
 from assay.model.digests import Sha256, sha256_of
 from assay.model.distributions import Distribution
 from assay.model.errors import VerificationFailed
@@ -35,6 +34,8 @@ def read_kept(path: Path) -> bytes | None:
 
 def require_sidecar(path: Path, distribution: Distribution, entry: PageFile) -> None:
     """What resolvers read from the sidecar must be what the wheel itself says (threat A8)."""
+    from assay.formats.wheel import read_wheel_metadata  # not before a run's first wheel
+
     with path.open("rb") as stream:
         if entry.upstream_url is None:
             data = read_wheel_metadata(stream, distribution.filename)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from assay.policy.model import FirstSeen, Layer, Mode, Rule
 from assay.policy.rules import KINDS
-from assay.provenance.openpgp import RetiredKeys
+from assay.provenance.retired_keys import RetiredKeys
 
 
 def loosened(old: Layer, new: Layer) -> tuple[str, ...]:

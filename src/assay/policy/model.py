@@ -12,8 +12,8 @@ import orjson
 from assay.model.digests import Sha256, sha256_of
 from assay.model.names import ProjectName
 from assay.model.rings import Ring
-from assay.provenance.openpgp import RetiredKeys
 from assay.provenance.publishers import Publisher
+from assay.provenance.retired_keys import RetiredKeys
 from assay.provenance.sigstore_trust import SigstoreTrust
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from assay.model.errors import CallerError
 from assay.policy.model import Exemption, FirstSeen, Layer, Mode, Projects, Repository, Rule
 from assay.policy.rules import KINDS, NotLegal, ReadFile
-from assay.provenance.openpgp import RetiredKeys
+from assay.provenance.retired_keys import RetiredKeys
 
 POLICY_FILENAME: Final = "assay-policy.toml"
 MAX_POLICY_BYTES: Final = 1_000_000

@@ -21,8 +21,8 @@ from assay.policy.model import (
     ProvenancePolicy,
     Stage,
 )
-from assay.provenance.openpgp import RetiredKeys, parse_fingerprint
 from assay.provenance.publishers import describe_publisher, parse_publisher, require_publisher
+from assay.provenance.retired_keys import RetiredKeys
 from assay.provenance.sigstore_trust import SigstoreTrust, bundled_trust
 from assay.provenance.slsa import BuildProvenance, BuildRule, require_build
 
@@ -145,6 +145,8 @@ def _unsigned(facts: Facts, expected: str) -> RefusedByPolicy:
 
 
 def _read_fingerprints(value: object, _: ReadFile) -> tuple[str, ...]:
+    from assay.provenance.openpgp import parse_fingerprint  # only for a policy that names any
+
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise NotLegal("'signed_by' is not a list of fingerprints", "40 or 64 hex digits each")
     try:

@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +37,7 @@ from assay.provenance.openpgp_facts import (
 )
 from assay.provenance.openpgp_keys import CertificateKey
 from assay.provenance.openpgp_packets import Packet, Tag, armor_labels, dearmor, read_packets
+from assay.provenance.retired_keys import RetiredKeys
 
 __all__ = [
     "Certificate",
@@ -59,18 +59,6 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 
 _INLINE: Final = {Tag.ONE_PASS_SIGNATURE, Tag.LITERAL, Tag.COMPRESSED}
 _EVIDENCE: Final = object()
-
-
-class RetiredKeys(Enum):
-    """What to do with a key that was good when it signed and has expired, or was retired or superseded, since.
-
-    ``REFUSE`` is the rule. ``ACCEPT_EARLIER`` is a named leniency for files that were uploaded before the key ended,
-    on the word of the index's signed upload time. A key revoked as compromised, or without a reason, is refused in
-    any case.
-    """
-
-    REFUSE = "refuse"
-    ACCEPT_EARLIER = "accept-earlier"
 
 
 @dataclass(frozen=True, slots=True)

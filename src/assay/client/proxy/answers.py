@@ -34,7 +34,6 @@ from assay.client.proxy.shown import show_page
 from assay.client.proxy.streaming import answer_file, file_headers
 from assay.formats.negotiation import PageType, choose_page_type
 from assay.formats.pages import PageFile, ProjectPage, render_page_json
-from assay.formats.simple_html import render_page_html
 from assay.http1.serving import Request, Response
 from assay.model.distributions import Distribution
 from assay.model.errors import AssayError, CallerError, NotFound, OperatorError, RefusedByPolicy
@@ -118,6 +117,8 @@ class Answers:
         if page_type is None:
             return Response(406)
         if page_type is not PageType.JSON:
+            from assay.formats.simple_html import render_page_html  # pip and uv ask for JSON
+
             body = render_page_html(shown)
         else:
             body = verified.data if shown == verified.page else render_page_json(shown)
