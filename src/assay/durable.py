@@ -47,10 +47,10 @@ def write_files(files: Mapping[Path, bytes], *, mode: int = 0o644, staging: Path
         _sync_together(list({path.parent for path in files}))
 
 
-def replace_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:
-    """Put ``data`` at ``path`` whole, but not yet durable: for what can be fetched and verified again."""
+def replace_file(path: Path, data: bytes, *, mode: int = 0o644, staging: Path | None = None) -> None:
+    """Put ``data`` at ``path`` whole, but not yet durable: for what can be fetched and verified again, or missed."""
     with storage_errors(), _staging() as stage:
-        stage(path, data, 0o644, staging).replace(path)
+        stage(path, data, mode, staging).replace(path)
 
 
 def put_file(path: Path, data: bytes, *, staging: Path | None = None) -> None:

@@ -33,7 +33,7 @@ def keep_last_run(
         "refusals": [_document(refusal) for refusal in refusals],
     }
     durable.make_folder(_path().parent, mode=0o700)
-    durable.write_file(_path(), orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o600)
+    durable.replace_file(_path(), orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o600)
 
 
 def read_last_run() -> dict[str, Any]:
