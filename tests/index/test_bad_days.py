@@ -169,6 +169,20 @@ def test_a_backup_that_was_changed_or_interrupted_is_found(index: LedgerIndex, t
         back_up(index.data, index.data.root, index.now, with_keys=False)
 
 
+def test_B16_neither_backup_nor_restore_follows_a_link_to_a_private_file(index: LedgerIndex, tmp_path: Path) -> None:
+    backup, private = tmp_path / "backup", tmp_path / "private"
+    private.write_bytes(b"a private key")
+    (index.data.root / "inbox").mkdir(exist_ok=True)
+    (index.data.root / "inbox" / "upload").symlink_to(private)
+    back_up(index.data, backup, index.now, with_keys=False)
+    (backup / "published" / "tuf" / "99.bin-00.json").symlink_to(private)
+    bring_back(backup, DataFolder(tmp_path / "new"))
+    copies = [path for folder in (backup, tmp_path / "new") for path in folder.rglob("*") if path.is_file()]
+    assert copies
+    assert [path for path in copies if not path.is_symlink() and path.read_bytes() == b"a private key"] == []
+    assert not (tmp_path / "new" / "published" / "tuf" / "99.bin-00.json").exists()
+
+
 @pytest.mark.parametrize("damage", ["gone", "garbage", "tampered"])
 def test_B9_the_ledger_is_made_again_from_what_was_signed(index: LedgerIndex, damage: str) -> None:
     index.publish("demo", "2.0", index.principal(index.token("alice")))

@@ -3,6 +3,9 @@
 The ledger is copied first, as one consistent moment; what its head lists was written before and is never changed, so
 whatever is copied afterwards is complete for that moment. Files are named for their content or version: one that is
 there is not copied again. The manifest is written last; until then the backup is the one before.
+
+No link is followed: the web process can put one into the inbox, and whoever keeps the backup can put one there; both
+would have a private file copied to where they can read it (threat B16).
 """
 
 import hashlib
@@ -137,10 +140,15 @@ def _sources(data: DataFolder, *, with_keys: bool) -> Iterator[tuple[Path, str]]
     for folder in folders:
         for path in folder.rglob("*"):
             passing = path.name.startswith(".tmp-") or durable.STAGING in path.parts
-            if path.name not in _POINTERS and not passing and path.is_file():
+            if path.name not in _POINTERS and not passing and is_plain(path):
                 yield path, str(path.relative_to(data.root))
     if data.config_file.exists():
         yield data.config_file, data.config_file.name
+
+
+def is_plain(path: Path) -> bool:
+    """Whether this is a file itself, not a link to one."""
+    return path.is_file() and not path.is_symlink()
 
 
 def copy_whole(source: Path, target: Path) -> int:
@@ -148,7 +156,7 @@ def copy_whole(source: Path, target: Path) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".tmp-{target.name[:200]}")
     try:
-        shutil.copy2(source, partial)
+        shutil.copy2(source, partial, follow_symlinks=False)
         partial.replace(target)
         return target.stat().st_size
     except FileNotFoundError:

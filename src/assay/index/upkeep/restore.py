@@ -13,7 +13,7 @@ from assay.index.published import PublishedStore
 from assay.index.recovery.freeze import restored_mark
 from assay.index.signer.head import show_head
 from assay.index.signer.state import PublishedState
-from assay.index.upkeep.backup import FOLDERS, Manifest, copy_whole, read_manifest, sha256_of_file
+from assay.index.upkeep.backup import FOLDERS, Manifest, copy_whole, is_plain, read_manifest, sha256_of_file
 from assay.model.errors import OperatorError, VerificationFailed
 from assay.trust.layout import TargetPath, hashed_path
 from assay.trust.lean import raw_targets
@@ -35,7 +35,7 @@ def bring_back(backup: Path, data: DataFolder) -> Manifest:
     for name in (*FOLDERS, "keys"):
         for source in (backup / name).rglob("*"):
             wanted = data.root / source.relative_to(backup)
-            if source.is_file() and not (wanted.exists() and wanted.stat().st_size == source.stat().st_size):
+            if is_plain(source) and not (wanted.exists() and wanted.stat().st_size == source.stat().st_size):
                 copy_whole(source, wanted)
     if (backup / "config.toml").exists():
         copy_whole(backup / "config.toml", data.config_file)
