@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -21,6 +22,9 @@ from assay.model.digests import Sha256, sha256_of
 from assay.model.errors import CallerError, NotFresh, NotTrusted, VerificationFailed
 from assay.trust.layout import ROOT, RoleLimits, metadata_path
 from assay.trust.update import MAX_ROOT_ROTATIONS
+
+MAX_DESCRIPTION_BYTES: Final = 1_000_000
+MAX_FLOOR_BYTES: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class OpenedBundle:
 def read_bundle(folder: Path) -> OpenedBundle:
     """What the bundle says it is. Raises CallerError."""
     try:
-        document = orjson.loads((folder / DESCRIPTION).read_bytes())
+        document = orjson.loads(_read(folder / DESCRIPTION, MAX_DESCRIPTION_BYTES))
         if document["assay-bundle"] != FORMAT:
             raise ValueError("another format")
         locks = tuple(Path(name).name for name in document["locks"])
@@ -58,12 +62,12 @@ def trust_bundle(bundle: OpenedBundle, fingerprint: Sha256 | None, now: datetime
         if fingerprint is None:
             error.next_step = f"--fingerprint sha256:... of {bundle.url}, which its operator tells you, not the bundle"
             raise
-    floor = decode_bundle((bundle.folder / FLOOR).read_bytes())
+    floor = decode_bundle(_read(bundle.folder / FLOOR, MAX_FLOOR_BYTES))
     for version in range(1, MAX_ROOT_ROTATIONS + 1):
         path = bundle.folder / metadata_path(ROOT, version)
         if not path.is_file():
             break
-        data = path.read_bytes()[: RoleLimits().root + 1]
+        data = _read(path, RoleLimits().root)
         if sha256_of(data) == fingerprint:
             return registry.add(type(floor)(bundle.url, data), now)
     raise VerificationFailed(
@@ -90,7 +94,7 @@ async def opened_bundle(
 def _fresh_moment(bundle: OpenedBundle, max_age: timedelta, now: datetime) -> datetime:
     """Now, or the last moment of the bundle's timestamp; a forged expiry fails with its signature later on."""
     try:
-        document = orjson.loads((bundle.folder / "tuf" / "timestamp.json").read_bytes())
+        document = orjson.loads(_read(bundle.folder / "tuf" / "timestamp.json", RoleLimits().timestamp))
         expires = datetime.fromisoformat(document["signed"]["expires"]).astimezone(UTC)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VerificationFailed(
@@ -108,3 +112,9 @@ def _fresh_moment(bundle: OpenedBundle, max_age: timedelta, now: datetime) -> da
             next_step="carry a newer bundle over; --max-age DAYS accepts an older one",
         )
     return expires - timedelta(seconds=1)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    """The file, which nobody vouches for yet; of one that is too long only a beginning that is no whole document."""
+    with path.open("rb") as stream:
+        return stream.read(max_bytes + 1)
