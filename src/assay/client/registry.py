@@ -190,8 +190,18 @@ class Registry:
 
 
 def normal_url(url: str) -> str:
-    """An index's address as it is kept: http(s), ending with a slash. Raises CallerError."""
+    """An index's address as it is kept: http(s), ending with a slash. Raises CallerError.
+
+    It stands in folder names, receipts, bundles and messages, so it has no credentials in it.
+    """
     parts = urlsplit(url)
+    if parts.username is not None:
+        raise CallerError(
+            "credentials do not belong in the address of a trusted index",
+            rule="url-credentials",
+            subject=f"{parts.scheme}://{parts.hostname}/",
+            next_step="put them into ~/.netrc, which Assay, pip and uv read, and leave them out of the address",
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CallerError("not the address of an index", subject=url, expected="http(s)://host[:port]/")
     return url if url.endswith("/") else f"{url}/"
