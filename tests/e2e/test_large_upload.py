@@ -55,9 +55,9 @@ def write_wheel(path: Path) -> str:
 
 
 def memory(pid: int, field: str) -> int:
-    """``VmRSS`` or ``VmHWM`` (the most it ever was) in bytes."""
+    """``VmRSS`` or ``VmHWM`` (the most it ever was) in bytes; 0 for a process that has just ended."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) * 1024
+    return sum(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -78,7 +78,7 @@ class MostOfTheReaders(threading.Thread):
         while not self.done.wait(0.05):
             try:
                 self.most = max([self.most, *(memory(child, "VmHWM") for child in descendants(self.pid))])
-            except (OSError, StopIteration):
+            except OSError:
                 continue  # one of them has just ended
 
 

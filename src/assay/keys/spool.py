@@ -15,7 +15,8 @@ class Spool:
     """A folder below ``parent`` with one file for each group. Use as a context manager: it is gone at the end."""
 
     def __init__(self, parent: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="spool-", dir=parent)
+        with durable.storage_errors():
+            self._folder = tempfile.TemporaryDirectory(prefix="spool-", dir=parent)
         self._waiting: dict[int, bytearray] = {}
 
     def __enter__(self) -> Self:

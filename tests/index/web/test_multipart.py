@@ -1,5 +1,7 @@
 """The form reader: any split of the bytes gives the same form, and everything is bounded."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,12 @@ TRICKY = st.lists(
 ).map(b"".join)
 
 
-@given(TRICKY.filter(lambda data: NEAR_BOUNDARY + b" " not in data), st.data())
+def holds_no_boundary(data: bytes) -> bool:
+    """Whether ``data`` can be a part: a boundary begins a line, and the part itself begins one."""
+    return not re.search(rb"\r\n--7f9a(--|[ \t\r\n])", b"\r\n" + data + b"\r\n")
+
+
+@given(TRICKY.filter(holds_no_boundary), st.data())
 def test_any_split_gives_the_same_bytes(data: bytes, draw: st.DataObject) -> None:
     whole = body([field("name", "demo"), file("content", WHEEL, data), field("version", "1.0")])
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(whole)), max_size=6)))

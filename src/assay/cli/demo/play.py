@@ -48,7 +48,7 @@ def play(folder: Path, programs: Programs, minutes: Minutes, *, keep: bool) -> S
     """Play the demo in ``folder``; returns the first index if it was to be kept. Every other process has ended."""
     setting = _setting(folder, programs, minutes, keep)
     with ExitStack() as kept, ExitStack() as stack, ThreadPoolExecutor(1) as aside:
-        starting = setting.started("index", setting.upstream)
+        starting = setting.started("index", setting.upstream, f'[names]\nprivate = ["{PROJECT}*"]\n')
         kept.callback(starting.stop)
         second = setting.started("second", None, f"[trust]\ntimestamp_hours = {FROZEN_LIFETIME_S / 3600}\n")
         stack.callback(second.stop)
