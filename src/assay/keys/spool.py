@@ -25,7 +25,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._folder.cleanup()
+        with durable.storage_errors():
+            self._folder.cleanup()
 
     def add(self, group: int, line: bytes) -> None:
         """Add ``line``, which has no line feed, to ``group``."""
